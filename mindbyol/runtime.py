@@ -1,5 +1,6 @@
 """The only place that knows about devices: the CPU guard, device target, execution mode and seeds."""
 
+import contextlib
 import importlib.metadata
 import logging
 import os
@@ -41,3 +42,16 @@ def guard_cpu(cpu_flags=None, mindspore_version=None, environ=os.environ):
         return f"MindSpore was imported before mindbyol: set {_CPU_ISA}=AVX2, or convolutions are slow on this CPU"
     environ[_CPU_ISA] = "AVX2"
     return f"{_CPU_ISA}=AVX2 was set: convolutions of MindSpore {mindspore_version} are slow with AVX-512"
+
+
+@contextlib.contextmanager
+def pynative():
+    """Runs the block operator by operator, whatever the mode: for single forward passes not worth compiling."""
+    import mindspore as ms
+
+    mode = ms.get_context("mode")
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    try:
+        yield
+    finally:
+        ms.set_context(mode=mode)

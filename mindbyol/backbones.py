@@ -1,0 +1,158 @@
+"""Any MindCV model as a feature extractor: images in, one vector an image out.
+
+Parameters keep MindCV's names (`conv1.weight`, `layer1.0.bn1.gamma`, ...), so that a backbone's checkpoint loads with
+`mindcv.create_model(name, checkpoint_path=...)`.
+"""
+
+import difflib
+
+import numpy as np
+
+import mindcv
+from mindcv.models.resnet import ResNet
+from mindspore import Tensor, nn, ops
+
+from mindbyol.runtime import pynative
+
+STEMS = ("imagenet", "small")
+PADDINGS = ("mindcv", "torch", "same")
+_EXAMPLES = "resnet18, resnet50, mobilenet_v3_small_100, densenet121, swin_tiny, vit_b_32_224"
+
+# No layer of a real model has this many outputs: what has is the classifier.
+_SENTINEL_CLASSES = 11987
+
+
+class _PooledFeatures:
+    """Mixed into a MindCV model's class: calling it gives pooled features instead of class scores."""
+
+    def construct(self, x):
+        features = self.forward_features(x)
+        if features.ndim == 4:  # (N, C, H, W)
+            return ops.mean(features, (2, 3))
+        if features.ndim == 3:  # (N, tokens, C)
+            return ops.mean(features, 1)
+        return features
+
+
+class _PaddedMaxPool(nn.Cell):
+    """3x3 stride 2 max-pool with one row and column of padding all round, as PyTorch's ResNets have it.
+
+    The zeros are as good as -inf because the pool stands behind a ReLU.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.pad = nn.Pad(((0, 0), (0, 0), (1, 1), (1, 1)))
+        self.pool = nn.MaxPool2d(kernel_size=3, stride=2, pad_mode="valid")
+
+    def construct(self, x):
+        return self.pool(self.pad(x))
+
+
+def create_backbone(model, stem="imagenet", padding="mindcv", image_size=224):
+    """Builds a MindCV model without its classifier; its output is pooled over positions to one vector an image.
+
+    Args:
+        model (str): A name of `mindcv.list_models()` whose `forward_features` gives one map, vector or token sequence.
+        stem (str): `imagenet`, the model's own; `small`, a 3x3 stride 1 convolution and no max-pool in the place of
+            a ResNet's 7x7 stride 2 and pool, for images of up to about 64 pixels.
+        padding (str): `mindcv`, as MindCV has it; `torch`, the max-pool padded as in PyTorch's ResNets; `same`,
+            strided convolutions padded as in TensorFlow and DeepMind's ResNets. Weights trained with one of them are
+            exact with that one only. ResNets only.
+        image_size (int): Side of the images, in pixels, to probe the width with.
+
+    Returns:
+        Cell: (N, 3, H, W) float, normalised, to (N, num_features); `num_features` is measured with one forward pass.
+
+    Raises:
+        ValueError: The model is unknown, gives no usable features, has no such stem or padding variant, or the images
+            are too small for it.
+    """
+    if not mindcv.is_model(model):
+        near = difflib.get_close_matches(model, mindcv.list_models(), n=3)
+        raise ValueError(f"model: MindCV has no '{model}'; {'nearest: ' + ', '.join(near) if near else _EXAMPLES}")
+    unusable = f"model: '{model}' cannot be used as a backbone: %s. Among those that can: {_EXAMPLES}"
+    try:
+        backbone = mindcv.create_model(model, num_classes=_SENTINEL_CLASSES)
+    except Exception as error:  # whatever a broken model raises
+        raise ValueError(unusable % f"MindCV fails to create it ({_first_line(error)})") from error
+    if not hasattr(backbone, "forward_features"):
+        raise ValueError(unusable % "it has no forward_features")
+
+    _remove_classifier(backbone)
+    _set_stem(backbone, model, stem)
+    _set_padding(backbone, model, padding)
+    backbone.__class__ = type(type(backbone).__name__, (_PooledFeatures, type(backbone)), {})
+    try:
+        backbone.num_features = _probe_width(backbone, image_size)
+    except Exception as error:
+        try:
+            _probe_width(backbone, 224)
+        except Exception as error_at_224:
+            raise ValueError(unusable % _first_line(error_at_224)) from error
+        raise ValueError(
+            f"image_resize: '{model}' takes no images of {image_size} pixels, but of 224 ({_first_line(error)})"
+        ) from error
+    return backbone.set_train(True)
+
+
+def _first_line(error):
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _remove_classifier(backbone):
+    """Drops each top-level child that ends in class scores, auxiliary classifiers included."""
+    children = {p.name.split(".")[0] for p in backbone.get_parameters() if _SENTINEL_CLASSES in p.shape}
+    for name in children:
+        setattr(backbone, name, nn.Identity())
+
+
+def _set_stem(backbone, model, stem):
+    if stem == "imagenet":
+        return
+    if stem not in STEMS:
+        raise ValueError(f"stem: '{stem}' is none of {', '.join(STEMS)}")
+    if not isinstance(backbone, ResNet):
+        raise ValueError(f"stem: small is for MindCV's ResNets and ResNeXts, not for '{model}'")
+    first = backbone.conv1
+    backbone.conv1 = nn.Conv2d(
+        first.in_channels, first.out_channels, 3, stride=1, pad_mode="pad", padding=1, weight_init="HeNormal"
+    )
+    backbone.max_pool = nn.Identity()
+
+
+def _set_padding(backbone, model, padding):
+    if padding == "mindcv":
+        return
+    if padding not in PADDINGS:
+        raise ValueError(f"padding: '{padding}' is none of {', '.join(PADDINGS)}")
+    if not isinstance(backbone, ResNet):
+        raise ValueError(f"padding: {padding} is for MindCV's ResNets and ResNeXts, not for '{model}'")
+    if padding == "torch":
+        if isinstance(backbone.max_pool, nn.MaxPool2d):
+            backbone.max_pool = _PaddedMaxPool()
+        return
+    for _, parent in list(backbone.cells_and_names()):  # MindCV's max-pool is 'same' already
+        for name, cell in list(parent.name_cells().items()):
+            if isinstance(cell, nn.Conv2d) and cell.stride != (1, 1) and cell.kernel_size != (1, 1):
+                setattr(parent, name, _same_convolution(cell))
+
+
+def _same_convolution(conv):
+    same = nn.Conv2d(
+        conv.in_channels, conv.out_channels, conv.kernel_size, stride=conv.stride, pad_mode="same", group=conv.group
+    )
+    same.weight.set_data(conv.weight)
+    return same
+
+
+def _probe_width(backbone, image_size):
+    images = Tensor(np.zeros((1, 3, image_size, image_size), np.float32))
+    with pynative():
+        features = backbone.set_train(False).forward_features(images)
+        if not isinstance(features, Tensor):
+            raise ValueError("its forward_features gives several maps")
+        if 0 in features.shape:
+            raise ValueError("nothing is left of the map")
+        return int(backbone(images).shape[-1])

@@ -1,0 +1,173 @@
+"""Bootstrap Your Own Latent (Grill et al. 2020, arXiv 2006.07733), section 3.1: the loss and the two networks."""
+
+import mindspore as ms
+from mindspore import Tensor, nn, ops
+
+
+def l2_normalize(x, epsilon=1e-12):
+    """x / |x| along the last axis, computed in float32.
+
+    `epsilon` bounds the *squared* norm from below, as DeepMind has it: a norm under 1e-6 counts as 1e-6.
+
+    Args:
+        x (Tensor): (..., D), any float type.
+
+    Returns:
+        Tensor: float32, shape of `x`.
+    """
+    x = x.astype(ms.float32)
+    return x * ops.rsqrt(ops.maximum(ops.reduce_sum(ops.square(x), -1).expand_dims(-1), epsilon))
+
+
+def regression_loss(prediction, projection):
+    """Squared distance of the normalised vectors, 2 - 2 cos(prediction, projection) (equation 2).
+
+    Args:
+        prediction (Tensor): (N, D), q(z) of the online network.
+        projection (Tensor): (N, D), z' of the target network for the other view.
+
+    Returns:
+        Tensor: (N,), float32, in [0, 4].
+    """
+    return ops.reduce_sum(ops.square(l2_normalize(prediction) - l2_normalize(projection)), -1)
+
+
+def byol_loss(prediction_1, prediction_2, target_projection_1, target_projection_2):
+    """Both directions, added and not averaged, then the mean over the batch (section 3.1).
+
+    The sum and the factor 2 inside each term matter: LARS leaves biases and batch norms out, and those see the
+    gradient at its full size.
+
+    Args:
+        prediction_1, prediction_2 (Tensor): (N, D), online predictions of the two views.
+        target_projection_1, target_projection_2 (Tensor): (N, D), target projections; no gradient flows into them.
+
+    Returns:
+        Tensor: scalar, float32, in [0, 8].
+    """
+    loss_1 = regression_loss(prediction_1, ops.stop_gradient(target_projection_2))
+    loss_2 = regression_loss(prediction_2, ops.stop_gradient(target_projection_1))
+    return ops.reduce_mean(loss_1 + loss_2)
+
+
+def projection_std(projection):
+    """Standard deviation over the batch of the normalised projections, averaged over their D coordinates.
+
+    Projections spread evenly over the sphere give about 1 / sqrt(D); a collapsed network gives 0.
+
+    Args:
+        projection (Tensor): (N, D).
+
+    Returns:
+        Tensor: scalar, float32.
+    """
+    z = l2_normalize(ops.stop_gradient(projection))
+    variance = ops.reduce_mean(ops.square(z - ops.reduce_mean(z, 0)), 0)
+    return ops.reduce_mean(ops.sqrt(variance))
+
+
+class Normalize(nn.Cell):
+    """uint8 images to (x - mean) / std in float32, the first operation of the graph.
+
+    Args:
+        mean, std (sequence[float]): One number a channel, on the 0-255 scale, as in MindCV's recipes.
+
+    Inputs:
+        Tensor (N, C, H, W), uint8 or float on the 0-255 scale.
+    """
+
+    def __init__(self, mean, std):
+        super().__init__()
+        self.mean = Tensor(mean, ms.float32).reshape(1, -1, 1, 1)
+        self.std = Tensor(std, ms.float32).reshape(1, -1, 1, 1)
+
+    def construct(self, images):
+        return (images.astype(ms.float32) - self.mean) / self.std
+
+
+class Encoder(nn.Cell):
+    """f and g: a backbone and the projector on top of it.
+
+    Args:
+        backbone (Cell): (N, C, H, W) to the representation y, (N, F).
+        projector (Cell): y to the projection z, (N, D).
+
+    Outputs:
+        Tuple of y and z.
+    """
+
+    def __init__(self, backbone, projector):
+        super().__init__()
+        self.backbone = backbone
+        self.projector = projector
+
+    def construct(self, x):
+        representation = self.backbone(x)
+        return representation, self.projector(representation)
+
+
+class BYOL(nn.Cell):
+    """The loss of one batch of view pairs.
+
+    Each view passes through each network on its own, so that batch statistics are those of one view. The target is a
+    twin with its own parameters: it normalises with its own batch statistics (it is in train mode), gets no gradient
+    and is moved by `train_step.BYOLTrainOneStep` alone. Parameters are named `online.backbone...`,
+    `online.projector...`, `predictor...`, `target.backbone...`, `target.projector...` and `probe...`.
+
+    Args:
+        online (Encoder): f and g with parameters theta.
+        predictor (Cell): q, on the online side only.
+        target (Encoder): f and g with parameters xi.
+        normalize (Cell): Applied to the views first.
+        probe (Cell): Linear classifier on the representation of view 1, trained beside BYOL and cut off from it, to
+            watch the representation while it grows; None without labels.
+
+    Inputs:
+        view_1, view_2 (Tensor): (N, C, H, W), what `normalize` takes.
+        label (Tensor): (N,), int32; only with a probe.
+
+    Outputs:
+        Tuple of the total loss (scalar, to be differentiated) and the scalars to log, in the order of `statistics`:
+        the BYOL loss, `projection_std`, and with a probe its loss and its accuracy in [0, 1].
+    """
+
+    def __init__(self, online, predictor, target, normalize, probe=None):
+        super().__init__()
+        self.online = online
+        self.predictor = predictor
+        self.target = target
+        self.normalize = normalize
+        self.probe = probe
+        self.statistics = ("byol_loss", "projection_std") + (("probe_loss", "probe_accuracy") if probe else ())
+        for parameter in target.get_parameters():
+            parameter.requires_grad = False
+
+    def construct(self, view_1, view_2, label=None):
+        view_1, view_2 = self.normalize(view_1), self.normalize(view_2)
+
+        representation_1, projection_1 = self.online(view_1)
+        _, projection_2 = self.online(view_2)
+        prediction_1, prediction_2 = self.predictor(projection_1), self.predictor(projection_2)
+
+        _, target_projection_1 = self.target(view_1)
+        _, target_projection_2 = self.target(view_2)
+
+        loss = byol_loss(prediction_1, prediction_2, target_projection_1, target_projection_2)
+        statistics = (loss, projection_std(projection_1))
+        if self.probe is not None:
+            logits = self.probe(ops.stop_gradient(representation_1)).astype(ms.float32)
+            probe_loss = ops.cross_entropy(logits, label)
+            accuracy = ops.reduce_mean((ops.argmax(logits, -1) == label).astype(ms.float32))
+            loss = loss + probe_loss
+            statistics += (probe_loss, accuracy)
+        return loss, statistics
+
+    def target_pairs(self):
+        """The parameters that the target follows: weights, biases, gamma and beta, never running statistics.
+
+        Returns:
+            tuple[tuple[Parameter], tuple[Parameter]]: Target parameters and, in the same order, online parameters.
+        """
+        online = {p.name.split(".", 1)[1]: p for p in self.online.trainable_params()}
+        target = {p.name.split(".", 1)[1]: p for p in self.target.get_parameters()}
+        return tuple(target[name] for name in online), tuple(online.values())

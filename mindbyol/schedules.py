@@ -1,0 +1,68 @@
+"""Tau and learning rate as pure functions of the optimizer step (BYOL, section 3.3; DeepMind's `schedules.py`).
+
+Both take the 0-based number of the step about to be applied, as a tensor, so that the compiled training step evaluates
+them from its own counter and nothing on the host has to keep up with it.
+"""
+
+import math
+
+import mindspore as ms
+from mindspore import nn, ops
+
+
+def target_tau(step, base_tau, total_steps):
+    """The weight of the old target in its moving average: from `base_tau` at step 0 to 1 at the last, on a cosine.
+
+    tau(k) = 1 - (1 - base_tau) * (cos(pi * min(k, K) / K) + 1) / 2
+
+    Args:
+        step (Tensor): Optimizer steps done so far, k; int or float, any shape.
+        base_tau (float): tau at step 0.
+        total_steps (int): Optimizer steps of the whole run, K.
+
+    Returns:
+        Tensor: float32, shape of `step`.
+    """
+    progress = ops.minimum(step.astype(ms.float32), float(total_steps)) / total_steps
+    return 1.0 - (1.0 - base_tau) * (ops.cos(math.pi * progress) + 1.0) / 2.0
+
+
+def learning_rate(step, peak, warmup_steps, total_steps, minimum=0.0):
+    """Linear warm-up from 0, then a cosine down to `minimum`.
+
+    lr(k) = peak * k / W for k < W, then minimum + (peak - minimum) * (1 + cos(pi * (k - W) / (K - W))) / 2
+
+    Args:
+        step (Tensor): Optimizer steps done so far, k; int or float, any shape.
+        peak (float): Learning rate at the end of the warm-up; see `scaled_learning_rate`.
+        warmup_steps (int): W; 0 for none.
+        total_steps (int): Optimizer steps of the whole run, K.
+        minimum (float): Learning rate at the end. DeepMind: 0.
+
+    Returns:
+        Tensor: float32, shape of `step`.
+    """
+    step = step.astype(ms.float32)
+    decay_steps = max(total_steps - warmup_steps, 1)
+    progress = ops.clamp(step - warmup_steps, 0.0, float(decay_steps)) / decay_steps
+    decayed = minimum + (peak - minimum) * (1.0 + ops.cos(math.pi * progress)) / 2.0
+    return ops.select(step < warmup_steps, peak * step / max(warmup_steps, 1), decayed)
+
+
+def scaled_learning_rate(base_lr, effective_batch):
+    """The linear scaling rule: `base_lr` is meant for 256 images an optimizer step."""
+    return base_lr * effective_batch / 256
+
+
+class WarmupCosine(nn.learning_rate_schedule.LearningRateSchedule):
+    """`learning_rate` in the form that MindSpore's optimizers call."""
+
+    def __init__(self, peak, warmup_steps, total_steps, minimum=0.0):
+        super().__init__()
+        self.peak = peak
+        self.warmup_steps = warmup_steps
+        self.total_steps = total_steps
+        self.minimum = minimum
+
+    def construct(self, global_step):
+        return learning_rate(global_step, self.peak, self.warmup_steps, self.total_steps, self.minimum)

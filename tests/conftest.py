@@ -1,0 +1,17 @@
+"""Every test starts in graph mode on the CPU, from the same seeds."""
+
+import mindbyol  # noqa: F401  isort: skip  (first: it sets up the CPU before MindSpore is imported)
+
+import numpy as np
+import pytest
+
+import mindspore as ms
+
+
+@pytest.fixture(autouse=True)
+def _same_start():
+    ms.set_context(mode=ms.GRAPH_MODE)
+    ms.set_seed(0)
+    np.random.seed(0)
+    yield
+    ms.set_context(mode=ms.GRAPH_MODE)
