@@ -55,7 +55,7 @@ def labels(case_seed, tag, n, num_classes):
 
 
 def ours(path):
-    """Haiku path of a parameter or running statistic -> name below `online.` or `target.` (heads and probe as they are).
+    """Haiku path of a parameter or running statistic -> name below `online.` or `target.`; heads and probe as they are.
 
     `res_net18/~/block_group_0/~/block_1/~/conv_0/w` -> `backbone.layer1.1.conv1.weight`
     """

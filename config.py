@@ -1,0 +1,257 @@
+"""Every flag and recipe key of train.py and validate.py, in MindCV's groups and with MindCV's names.
+
+A YAML recipe (`-c/--config`) overrides the defaults, the command line overrides both. Recipes are flat: one key a flag.
+"""
+
+import argparse
+import difflib
+from pathlib import Path
+
+import yaml
+
+from mindbyol.backbones import PADDINGS, STEMS
+
+
+def boolean(text):
+    """yes/no, true/false, on/off, 1/0, as MindCV's recipes write them."""
+    if text.lower() in ("yes", "true", "on", "y", "t", "1"):
+        return True
+    if text.lower() in ("no", "false", "off", "n", "f", "0"):
+        return False
+    raise argparse.ArgumentTypeError(f"'{text}' is neither true nor false")
+
+
+def number(kind, minimum=None, maximum=None, above=None):
+    """A parser for an int or float within bounds; `above` excludes its bound."""
+
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"'{text}' is not {'a whole number' if kind is int else 'a number'}"
+            ) from None
+        if value != value or abs(value) == float("inf"):
+            raise argparse.ArgumentTypeError(f"{text} is not finite")
+        if above is not None and value <= above:
+            raise argparse.ArgumentTypeError(f"{text} is not above {above}")
+        if minimum is not None and value < minimum:
+            raise argparse.ArgumentTypeError(f"{text} is below {minimum}")
+        if maximum is not None and value > maximum:
+            raise argparse.ArgumentTypeError(f"{text} is above {maximum}")
+        return value
+
+    return parse
+
+
+COUNT = number(int, minimum=1)
+FROM_ZERO = number(int, minimum=0)
+POSITIVE = number(float, above=0)
+NOT_NEGATIVE = number(float, minimum=0)
+FRACTION = number(float, minimum=0, maximum=1)
+
+# Keys that take n numbers for both views, or 2n: those of view 1, then those of view 2.
+PER_VIEW = {
+    "scale": 2,
+    "ratio": 2,
+    "hflip": 1,
+    "color_jitter": 4,
+    "color_jitter_prob": 1,
+    "grayscale_prob": 1,
+    "blur_prob": 1,
+    "blur_sigma": 2,
+    "solarize_prob": 1,
+    "solarize_threshold": 1,
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors in one line that stands alone, instead of after two pages of usage."""
+
+    def error(self, message):
+        raise ValueError(message)
+
+
+def create_parser():
+    parser = Parser(
+        description="BYOL for MindSpore. Precedence: command line, then the YAML recipe, then defaults.",
+        usage="%(prog)s [-c RECIPE.yaml] [--KEY VALUE ...]",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("-c", "--config", metavar="RECIPE", help="YAML file with any of the keys below")
+
+    group = parser.add_argument_group("System parameters")
+    group.add_argument("--mode", type=number(int, 0, 1), default=0, help="0: graph mode, 1: pynative mode")
+    group.add_argument("--device_target", choices=("Ascend", "GPU", "CPU"), help="default: what is there")
+    group.add_argument("--jit_level", choices=("O0", "O1", "O2"), help="default: MindSpore's for the device")
+    group.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=42, help="decides weights, order and views")
+    group.add_argument("--log_interval", type=COUNT, default=100, help="optimizer steps between log lines")
+
+    group = parser.add_argument_group("Dataset parameters")
+    group.add_argument(
+        "--dataset",
+        choices=("imagenet", "folder", "cifar10", "cifar100", "stl10", "digits", "mindrecord"),
+        default="imagenet",
+        help="imagenet: a folder a class, or list files; folder: any folder of unlabelled images",
+    )
+    group.add_argument("--data_dir", default="./", help="where the data are")
+    group.add_argument("--train_split", default="train", help="split to train on, and kNN's bank")
+    group.add_argument("--val_split", default="val", help="split to score")
+    group.add_argument("--dataset_download", type=boolean, default=False, help="fetch CIFAR or STL10 into data_dir")
+    group.add_argument("--num_samples", type=COUNT, help="use only the first images of the training split")
+    group.add_argument("--batch_size", type=number(int, 2), default=64, help="images a device and forward pass")
+    group.add_argument("--num_parallel_workers", type=COUNT, help="loader workers; default: fits the machine")
+    group.add_argument("--worker_type", choices=("thread", "process"), default="thread", help="what a worker is")
+    group.add_argument("--on_bad_image", choices=("skip", "stop"), default="skip", help="at an unreadable image")
+
+    group = parser.add_argument_group(
+        "Augmentation parameters",
+        "Keys marked [per view] take their numbers once for both views, or twice: view 1's, then view 2's.",
+    )
+    view = "[per view] "
+    group.add_argument("--image_resize", type=number(int, 8), default=224, help="side of a view in pixels")
+    group.add_argument(
+        "--scale", type=number(float, 0, 1, above=0), nargs="+", default=[0.08, 1.0], help=view + "crop area"
+    )
+    group.add_argument("--ratio", type=POSITIVE, nargs="+", default=[0.75, 4 / 3], help=view + "crop aspect ratio")
+    group.add_argument("--interpolation", choices=("bicubic", "bilinear"), default="bicubic", help="of all resizing")
+    group.add_argument("--hflip", type=FRACTION, nargs="+", default=[0.5], help=view + "probability")
+    group.add_argument(
+        "--color_jitter",
+        type=NOT_NEGATIVE,
+        nargs="+",
+        default=[0.4, 0.4, 0.2, 0.1],
+        help=view + "brightness, contrast, saturation, hue",
+    )
+    group.add_argument("--color_jitter_prob", type=FRACTION, nargs="+", default=[0.8], help=view + "probability")
+    group.add_argument(
+        "--jitter", choices=("deepmind", "torchvision"), default="deepmind", help="formulas of the jitter"
+    )
+    group.add_argument("--grayscale_prob", type=FRACTION, nargs="+", default=[0.2], help=view + "probability")
+    group.add_argument("--blur_prob", type=FRACTION, nargs="+", default=[1.0, 0.1], help=view + "probability")
+    group.add_argument("--blur_sigma", type=POSITIVE, nargs="+", default=[0.1, 2.0], help=view + "range, in pixels")
+    group.add_argument("--solarize_prob", type=FRACTION, nargs="+", default=[0.0, 0.2], help=view + "probability")
+    group.add_argument(
+        "--solarize_threshold", type=number(int, 0, 256), nargs="+", default=[128], help=view + "grey level"
+    )
+    group.add_argument("--crop_pct", type=number(float, 0, 1, above=0), default=0.875, help="centre crop of evaluation")
+    group.add_argument("--mean", type=NOT_NEGATIVE, nargs=3, default=[123.675, 116.28, 103.53], help="RGB, 0-255")
+    group.add_argument("--std", type=POSITIVE, nargs=3, default=[58.395, 57.12, 57.375], help="RGB, 0-255")
+
+    group = parser.add_argument_group("Model parameters")
+    group.add_argument("--model", default="resnet50", help="a MindCV model")
+    group.add_argument("--stem", choices=STEMS, default="imagenet", help="small: 3x3 stride 1, no max-pool (ResNets)")
+    group.add_argument("--padding", choices=PADDINGS, default="mindcv", help="of strided layers (ResNets)")
+    group.add_argument("--ckpt_path", help="train.py: start from these weights; validate.py: score them")
+    group.add_argument("--ckpt_save_dir", default="./ckpt", help="checkpoints, metrics.jsonl, config.yaml, log")
+    group.add_argument("--ckpt_save_interval", type=COUNT, default=1, help="epochs between checkpoints")
+    group.add_argument("--keep_checkpoint_max", type=COUNT, default=10, help="checkpoints kept, newest first")
+    group.add_argument("--epoch_size", type=COUNT, default=100, help="epochs")
+
+    group = parser.add_argument_group("BYOL parameters")
+    group.add_argument("--base_tau", type=FRACTION, default=0.996, help="tau at the first step; 1 at the last")
+    group.add_argument("--projector_hidden_size", type=COUNT, default=4096, help="hidden width of the projector")
+    group.add_argument("--projection_size", type=COUNT, default=256, help="width of projections and predictions")
+    group.add_argument("--predictor_hidden_size", type=COUNT, default=4096, help="hidden width of the predictor")
+    group.add_argument("--probe", type=boolean, default=True, help="a linear probe beside BYOL where there are labels")
+
+    group = parser.add_argument_group("Optimizer parameters")
+    group.add_argument("--opt", choices=("lars", "sgd", "adamw"), default="lars", help="optimizer")
+    group.add_argument("--momentum", type=number(float, 0, 1), default=0.9, help="of lars and sgd")
+    group.add_argument("--weight_decay", type=NOT_NEGATIVE, default=1e-6, help="not of biases and norms")
+    group.add_argument("--trust_coefficient", type=POSITIVE, default=1e-3, help="of lars")
+
+    group = parser.add_argument_group("Scheduler parameters")
+    group.add_argument("--scheduler", choices=("cosine_decay",), default="cosine_decay", help="after the warm-up")
+    group.add_argument("--base_lr", type=NOT_NEGATIVE, default=0.2, help="peak for 256 images a step, scaled linearly")
+    group.add_argument("--lr", type=NOT_NEGATIVE, help="peak itself, not scaled, as in MindCV; instead of base_lr")
+    group.add_argument("--min_lr", type=NOT_NEGATIVE, default=0.0, help="at the end")
+    group.add_argument("--warmup_epochs", type=NOT_NEGATIVE, default=10, help="from 0, linearly")
+
+    group = parser.add_argument_group("Validation parameters")
+    group.add_argument("--knn_k", type=COUNT, nargs="+", default=[10, 20, 100, 200], help="numbers of neighbours")
+    group.add_argument("--knn_temperature", type=POSITIVE, default=0.07, help="of the votes' weights")
+    group.add_argument("--results", metavar="FILE", help="validate.py: write the scores as JSON, too")
+    return parser
+
+
+def parse_args(argv=None):
+    """Reads the command line and the recipe it names.
+
+    Args:
+        argv (list[str]): Arguments; those of the process by default.
+
+    Returns:
+        argparse.Namespace: One attribute a key.
+
+    Raises:
+        FileNotFoundError: The recipe is not there.
+        ValueError: An unknown key or flag, or a value of the wrong type, sign, length or choice; the message names it.
+    """
+    parser = create_parser()
+    actions = {action.dest: action for action in parser._actions if action.dest not in ("help", "config")}
+    recipe, _ = _only_config().parse_known_args(argv)
+    if recipe.config:
+        parser.set_defaults(**_read_recipe(Path(recipe.config), parser, actions))
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        raise ValueError(f"{unknown[0]}: no such flag{_nearest(unknown[0].lstrip('-').split('=')[0], actions, '--')}")
+    for key, count in PER_VIEW.items():
+        value = getattr(args, key)
+        if len(value) not in (count, 2 * count):
+            raise ValueError(f"{key}: takes {count} or, one set a view, {2 * count} numbers, not {len(value)}")
+    return args
+
+
+def _only_config():
+    parser = Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-c", "--config")
+    return parser
+
+
+def _read_recipe(path, parser, actions):
+    if not path.is_file():
+        raise FileNotFoundError(f"--config: no recipe '{path}'")
+    try:
+        recipe = yaml.safe_load(path.read_text()) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(recipe, dict):
+        raise ValueError(f"{path}: a recipe is lines of 'key: value'")
+    values = {}
+    for key, value in recipe.items():
+        if key not in actions:
+            raise ValueError(f"{path}: unknown key '{key}'{_nearest(str(key), actions)}")
+        try:
+            values[key] = _convert(parser, actions[key], value)
+        except (argparse.ArgumentError, argparse.ArgumentTypeError, ValueError) as error:
+            raise ValueError(f"{path}: {key}: {getattr(error, 'message', error)}") from None
+    return values
+
+
+def _convert(parser, action, value):
+    """Passes a YAML value through the parser of its flag, so that a key and a flag accept the same."""
+    if value is None:
+        if action.default is not None:
+            raise ValueError("has no value")
+        return None
+    is_list = action.nargs is not None
+    if isinstance(value, dict) or (isinstance(value, list) and not is_list):
+        raise ValueError(f"takes one value, not {value}")
+    items = _flatten(value) if is_list else [value]
+    if not items or (isinstance(action.nargs, int) and len(items) != action.nargs):
+        raise ValueError(f"takes {action.nargs if isinstance(action.nargs, int) else 'some'} values, not {len(items)}")
+    items = [parser._get_value(action, item if isinstance(item, str) else repr(item)) for item in items]
+    for item in items:
+        parser._check_value(action, item)
+    return items if is_list else items[0]
+
+
+def _flatten(value):
+    return [leaf for item in value for leaf in _flatten(item)] if isinstance(value, list) else [value]
+
+
+def _nearest(key, actions, prefix=""):
+    near = difflib.get_close_matches(key, actions, n=1, cutoff=0.5)
+    return f"; nearest: {prefix}{near[0]}" if near else "; --help lists them all"
