@@ -1,0 +1,194 @@
+"""The views of an image: BYOL's augmentations, every random number a function of (seed, epoch, image, view).
+
+The operations follow DeepMind's BYOL code: one-draw crop without antialiasing, additive brightness, contrast about the
+mean of each channel, saturation and hue in HSV, zero-padded blur. A view is worked on in place, one uint8 plane a
+channel, shape (3, size, size); OpenCV rounds and clips to 0..255 after each operation, as the reference clips.
+"""
+
+import math
+from itertools import permutations
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+INTERPOLATIONS = {"bicubic": cv2.INTER_CUBIC, "bilinear": cv2.INTER_LINEAR}
+JITTER_ORDERS = tuple(permutations(("brightness", "contrast", "saturation", "hue")))
+LUMA = (0.2989, 0.5870, 0.1140)
+
+
+class Draws(NamedTuple):
+    """The random numbers of one view, each uniform in [0, 1).
+
+    All are drawn for every view, whatever the recipe uses: switching an operation off does not move the others.
+    """
+
+    area: float
+    aspect: float
+    top: float
+    left: float
+    flip: float
+    jitter: float
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+    order: float
+    grayscale: float
+    blur: float
+    sigma: float
+    solarize: float
+
+
+def draw(seed, epoch, index, view):
+    """Draws the random numbers of one view.
+
+    A counter-based generator (Philox 4x64, Salmon et al. 2011) is keyed by the seed and its counter set to (epoch,
+    index, view), so nothing has to be drawn before: any view of any epoch can be made alone, in any order.
+
+    Args:
+        seed (int): Seed of the run.
+        epoch (int): Epoch, from 0.
+        index (int): Index of the image in its source.
+        view (int): 0 for the first view, 1 for the second.
+
+    Returns:
+        Draws: Uniform numbers in [0, 1) with 53 random bits.
+    """
+    raw = _philox(seed, epoch, index, view).random_raw(len(Draws._fields))
+    return Draws(*((raw >> np.uint64(11)) * 2.0**-53).tolist())
+
+
+def permutation(seed, epoch, size):
+    """The order of an epoch: a permutation of range(size), a function of (seed, epoch) alone.
+
+    Args:
+        seed (int): Seed of the run.
+        epoch (int): Epoch, from 0.
+        size (int): Number of images.
+
+    Returns:
+        numpy.ndarray: int64, shape (size,).
+    """
+    # The view number keeps this stream apart from those of the images.
+    raw = _philox(seed, epoch, 0, 2**32).random_raw(size)
+    return np.argsort(raw, kind="stable")
+
+
+def _philox(seed, epoch, index, view):
+    key = np.array([seed % 2**64, 0], dtype=np.uint64)
+    return np.random.Philox(key=key, counter=np.array([0, view, index, epoch], dtype=np.uint64))
+
+
+def crop_box(height, width, scale, ratio, draws):
+    """Draws the box of the random resized crop: one draw, clipped to the image, without retries.
+
+    Args:
+        height (int): Height of the image in pixels.
+        width (int): Width of the image in pixels.
+        scale (tuple[float, float]): Range of the uniform share of the image's area.
+        ratio (tuple[float, float]): Range of width / height, uniform in its logarithm.
+        draws (Draws): Uniform numbers of the view.
+
+    Returns:
+        tuple[int, int, int, int]: Top, left, height and width in pixels.
+    """
+    area = height * width * (scale[0] + (scale[1] - scale[0]) * draws.area)
+    aspect = math.exp(math.log(ratio[0]) + (math.log(ratio[1]) - math.log(ratio[0])) * draws.aspect)
+    crop_width = min(max(round(math.sqrt(area * aspect)), 1), width)
+    crop_height = min(max(round(math.sqrt(area / aspect)), 1), height)
+    top = int(draws.top * (height - crop_height + 1))
+    left = int(draws.left * (width - crop_width + 1))
+    return top, left, crop_height, crop_width
+
+
+def resize(image, size, interpolation):
+    """Resizes to size x size without antialiasing, as the reference does.
+
+    OpenCV's cubic kernel has a = -0.75 where the reference's has a = -0.5.
+
+    Args:
+        image (numpy.ndarray): uint8, shape (height, width, 3).
+        size (int): Side of the result in pixels.
+        interpolation (str): "bicubic" or "bilinear".
+
+    Returns:
+        numpy.ndarray: uint8, shape (size, size, 3).
+    """
+    return cv2.resize(image, (size, size), interpolation=INTERPOLATIONS[interpolation])
+
+
+def adjust_brightness(planes, delta):
+    """Adds `delta` (a share of 255) to every value, in place."""
+    for plane in planes:
+        cv2.add(plane, round(delta * 255), dst=plane)
+
+
+def adjust_contrast(planes, factor):
+    """Scales the distance of every value from the mean of its channel by `factor`, in place."""
+    for plane in planes:
+        cv2.addWeighted(plane, factor, plane, 0, (1 - factor) * cv2.mean(plane)[0], dst=plane)
+
+
+def adjust_hsv(planes, saturation=1.0, hue=0.0):
+    """Multiplies the saturation in HSV by `saturation` and turns the hue by `hue` (1 is a full turn), in place."""
+    hsv = cv2.cvtColor(cv2.merge(tuple(planes)), cv2.COLOR_RGB2HSV_FULL)
+    h, s, v = cv2.split(hsv)
+    h += np.uint8(round(hue * 256) % 256)  # 256 levels are a full turn, so overflow wraps rightly.
+    if saturation != 1:
+        cv2.convertScaleAbs(s, s, saturation)
+    cv2.split(cv2.cvtColor(cv2.merge((h, s, v), hsv), cv2.COLOR_HSV2RGB_FULL), tuple(planes))
+
+
+def to_luma(planes):
+    """Turns the first plane into 0.299 R + 0.587 G + 0.114 B, in place."""
+    cv2.cvtColor(cv2.merge(tuple(planes)), cv2.COLOR_RGB2GRAY, dst=planes[0])
+
+
+def blur_radius(size):
+    """Radius of the blur kernel for views of `size` pixels: 11, so 23 taps, at 224; below 20 pixels none."""
+    return int(size / 10 / 2)
+
+
+def blur(planes, sigma, radius):
+    """Gaussian blur with zero padding, in place.
+
+    Args:
+        planes (numpy.ndarray): uint8, shape (channels, height, width).
+        sigma (float): Standard deviation in pixels.
+        radius (int): The kernel has 2 * radius + 1 taps. Those beyond 3 sigma, 0.3% of the weight, are left out.
+    """
+    radius = min(radius, math.ceil(3 * sigma))
+    if radius == 0:
+        return
+    kernel = cv2.getGaussianKernel(2 * radius + 1, sigma)
+    for plane in planes:
+        cv2.sepFilter2D(plane, -1, kernel, kernel, dst=plane, borderType=cv2.BORDER_CONSTANT)
+
+
+def solarize(planes, threshold):
+    """Inverts every value from `threshold` (0..255) on, in place."""
+    values = np.arange(256)
+    table = np.where(values < threshold, values, 255 - values).astype(np.uint8)
+    for plane in planes:
+        cv2.LUT(plane, table, dst=plane)
+
+
+def torchvision_brightness(planes, factor):
+    """Multiplies every value by `factor`, in place."""
+    for plane in planes:
+        cv2.convertScaleAbs(plane, plane, factor)
+
+
+def torchvision_contrast(planes, factor):
+    """Scales the distance of every value from the mean of the gray image by `factor`, in place."""
+    mean = cv2.mean(cv2.cvtColor(cv2.merge(tuple(planes)), cv2.COLOR_RGB2GRAY))[0]
+    for plane in planes:
+        cv2.addWeighted(plane, factor, plane, 0, (1 - factor) * mean, dst=plane)
+
+
+def torchvision_saturation(planes, factor):
+    """Scales the distance of every pixel from its gray value by `factor`, in place."""
+    gray = cv2.cvtColor(cv2.merge(tuple(planes)), cv2.COLOR_RGB2GRAY)
+    for plane in planes:
+        cv2.addWeighted(plane, factor, gray, 1 - factor, 0, dst=plane)

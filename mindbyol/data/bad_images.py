@@ -1,0 +1,70 @@
+"""Images that could not be read: named once, listed in a file, and too many of them stop the run."""
+
+import logging
+import os
+
+import numpy as np
+
+logger = logging.getLogger(__name__)
+
+LIMIT = 0.01  # Share of the data set.
+
+
+class BadImages:
+    """Keeps count of the unreadable images of a source.
+
+    Args:
+        source (Source): Where the images are from.
+        output_dir (str): Folder for `bad_images.txt`, one line an image: its name, a tab, and why. None writes none.
+    """
+
+    def __init__(self, source, output_dir):
+        self._source = source
+        self._reasons = {}
+        self._file = None if output_dir is None else os.path.join(output_dir, "bad_images.txt")
+        self._listed = set()
+        if self._file is not None and os.path.exists(self._file):
+            with open(self._file, encoding="utf-8", errors="surrogateescape") as file:
+                self._listed = {line.split("\t")[0] for line in file}
+
+    def replace(self, indices, replaced):
+        """Notes which images of a batch had to be replaced.
+
+        Args:
+            indices (numpy.ndarray): Indices of the images that were asked for.
+            replaced (list): What `BatchMaker.fill` returned.
+
+        Returns:
+            numpy.ndarray: Indices of the images that are in the batch.
+
+        Raises:
+            RuntimeError: More than 1% of the images of the source, and more than one, cannot be read.
+        """
+        if not replaced:
+            return indices
+        used = np.array(indices)
+        for row, index, reasons in replaced:
+            used[row] = index
+            for bad, reason in reasons.items():
+                self._note(bad, reason)
+        if len(self._reasons) > max(1, LIMIT * len(self._source)):
+            names = [f"{self._source.name(index)} ({reason})" for index, reason in self._reasons.items()]
+            more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+            raise RuntimeError(
+                f"{len(names)} of {self._source.description} cannot be read, more than {LIMIT:.0%}: "
+                f"{', '.join(names[:10])}{more}{f'; all are in {self._file}' if self._file else ''}"
+            )
+        return used
+
+    def _note(self, index, reason):
+        if index in self._reasons:
+            return
+        self._reasons[index] = reason
+        name = self._source.name(index)
+        if name in self._listed:
+            return
+        self._listed.add(name)
+        logger.warning("%s cannot be read (%s): the next image of the data set takes its place", name, reason)
+        if self._file is not None:
+            with open(self._file, "a", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(f"{name}\t{' '.join(reason.split())}\n")

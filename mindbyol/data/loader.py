@@ -1,0 +1,237 @@
+"""Order, sharding and batching: which images make up batch b of rank r, and having them ready in time."""
+
+import concurrent.futures
+import logging
+import time
+from collections import deque
+from itertools import islice
+
+import numpy as np
+
+from mindbyol.data.augmentation import permutation
+from mindbyol.data.bad_images import BadImages
+from mindbyol.data.workers import WORKER_TYPES, BatchMaker, ProcessWorkers, ThreadWorkers, default_workers
+
+logger = logging.getLogger(__name__)
+
+PREFETCH = 3  # Batches in the making or waiting.
+
+
+class _Loader:
+    """What both loaders share: workers, prefetching, bad images, and the time the consumer waited.
+
+    Attributes:
+        wait_seconds (float): Time that iterating has waited for data so far.
+    """
+
+    def __init__(
+        self, source, transform, batch_size, seed, num_parallel_workers, worker_type, on_bad_image, output_dir, timeout
+    ):
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+        if num_parallel_workers is not None and num_parallel_workers < 1:
+            raise ValueError(f"num_parallel_workers is {num_parallel_workers}; it must be at least 1")
+        if worker_type not in WORKER_TYPES:
+            raise ValueError(f"worker_type is {worker_type!r}; choose one of {', '.join(WORKER_TYPES)}")
+        if on_bad_image not in ("skip", "stop"):
+            raise ValueError(f"on_bad_image is {on_bad_image!r}; choose one of skip, stop")
+        self.source = source
+        self.transform = transform
+        self.batch_size = batch_size
+        self.worker_type = worker_type
+        self.num_parallel_workers = num_parallel_workers
+        self.wait_seconds = 0.0
+        self._maker = BatchMaker(source, transform, seed, replace_bad=on_bad_image == "skip")
+        self._bad_images = BadImages(source, output_dir)
+        self._timeout = timeout
+
+    def _batches(self, plan):
+        """Makes the batches of a plan.
+
+        Args:
+            plan (iterator[tuple[int, numpy.ndarray]]): Epoch, and the indices of the images of each batch; when they
+                are fewer than the batch size the other rows are black.
+
+        Yields:
+            tuple[numpy.ndarray, numpy.ndarray]: The batch, uint8, shape (views, batch, 3, size, size), and the indices
+            of the images that are in it.
+        """
+        size = self.transform.size
+        shape = (self.transform.views, self.batch_size, 3, size, size)
+        kind = ThreadWorkers if self.worker_type == "thread" else ProcessWorkers
+        workers = kind(self._maker, shape, self.num_parallel_workers, PREFETCH)
+        # A few chunks a worker and batch: little overhead, and no worker waits long for the last one.
+        chunk = max(1, min(16, self.batch_size // (4 * self.num_parallel_workers)))
+        pending = deque()
+        try:
+            while True:
+                for epoch, indices in islice(plan, PREFETCH - len(pending)):
+                    batch = workers.new_batch()
+                    starts = range(0, len(indices), chunk)
+                    work = [workers.submit(batch, s, epoch, indices[s : s + chunk].tolist()) for s in starts]
+                    pending.append((batch, indices, work))
+                if not pending:
+                    return
+                batch, indices, work = pending.popleft()
+                started = time.monotonic()
+                replaced = [item for future in work for item in self._result(future, workers)]
+                array = workers.finish(batch)
+                self.wait_seconds += time.monotonic() - started
+                array[:, len(indices) :] = 0
+                yield array, self._bad_images.replace(indices, replaced)
+                del array
+        finally:
+            workers.close()
+
+    def _result(self, future, workers):
+        try:
+            return future.result(self._timeout)
+        except concurrent.futures.TimeoutError as error:
+            raise RuntimeError(
+                f"no data worker finished an image for {self._timeout:.0f} s: is the storage of "
+                f"{self.source.description} reachable?"
+            ) from error
+        except concurrent.futures.BrokenExecutor as error:
+            raise RuntimeError(
+                f"a data worker process died ({workers.why_broken()}); SIGKILL is often the kernel's answer to a lack "
+                "of memory: lower num_parallel_workers or batch_size, or use worker_type thread"
+            ) from error
+
+
+class PretrainLoader(_Loader):
+    """The views of a whole run, batch after batch.
+
+    The order of epoch e is a permutation of (seed, e), cut into global batches of `batch_size * ranks` images, of which
+    each rank takes its contiguous slice. What a batch holds depends on nothing else: not on the workers, nor on where
+    the run started. The remainder of an epoch is dropped.
+
+    Args:
+        source (Source): Where the images are from.
+        transform (TwoViewTransform): What becomes of an image.
+        batch_size (int): Images a batch of one rank.
+        epochs (int): Epochs of the run.
+        seed (int): Seed of the run.
+        batches_per_epoch (int): Global batches an epoch; by default all full ones.
+        rank (int): Number of this process, 0..ranks - 1.
+        ranks (int): Number of processes that train together.
+        start_batch (int): First batch to yield, counted from the start of the run; earlier ones are not decoded.
+        shuffle (bool): Whether an epoch is permuted; else it is the order of the source.
+        num_parallel_workers (int): Threads or processes that decode; by default as many as suit the machine.
+        worker_type (str): "thread" or "process".
+        on_bad_image (str): "skip" replaces an unreadable image by the next one of the source, "stop" raises.
+        output_dir (str): Folder for `bad_images.txt`; None writes none.
+        timeout (float): Seconds without any progress after which the workers are taken to hang.
+
+    Attributes:
+        batches_per_epoch (int): Global batches an epoch.
+        wait_seconds (float): Time that iterating has waited for data so far.
+
+    Raises:
+        ValueError: The data set is smaller than a global batch, or an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        source,
+        transform,
+        batch_size,
+        epochs,
+        seed=42,
+        batches_per_epoch=None,
+        rank=0,
+        ranks=1,
+        start_batch=0,
+        shuffle=True,
+        num_parallel_workers=None,
+        worker_type="thread",
+        on_bad_image="skip",
+        output_dir=None,
+        timeout=300.0,
+    ):
+        workers = default_workers(ranks) if num_parallel_workers is None else num_parallel_workers
+        super().__init__(source, transform, batch_size, seed, workers, worker_type, on_bad_image, output_dir, timeout)
+        full = len(source) // (batch_size * ranks)
+        if full == 0:
+            raise ValueError(
+                f"the data set ({source.description}) is smaller than one batch: batch_size {batch_size}"
+                f"{f' x {ranks} devices' if ranks > 1 else ''}; lower batch_size"
+            )
+        if batches_per_epoch is not None and not 0 < batches_per_epoch <= full:
+            raise ValueError(f"batches_per_epoch is {batches_per_epoch}; {source.description} give 1..{full}")
+        if not 0 <= rank < ranks:
+            raise ValueError(f"rank is {rank}; it must lie in 0..{ranks - 1}")
+        self.batches_per_epoch = batches_per_epoch or full
+        self.epochs = epochs
+        self.start_batch = start_batch
+        self._seed = seed
+        self._rank = rank
+        self._ranks = ranks
+        self._shuffle = shuffle
+
+    def __len__(self):
+        """Batches from `start_batch` to the end of the run."""
+        return max(0, self.epochs * self.batches_per_epoch - self.start_batch)
+
+    def __iter__(self):
+        """Yields (view_1, view_2), uint8, each (batch, 3, size, size), and the int32 labels (batch,) if there are any."""
+        labels = self.source.labels
+        for views, indices in self._batches(self._plan()):
+            yield tuple(views) if labels is None else (*views, np.asarray(labels)[indices])
+
+    def _plan(self):
+        epoch, order = None, None
+        for number in range(self.start_batch, self.epochs * self.batches_per_epoch):
+            if number // self.batches_per_epoch != epoch:
+                epoch = number // self.batches_per_epoch
+                size = len(self.source)
+                order = permutation(self._seed, epoch, size) if self._shuffle else np.arange(size)
+            first = (number % self.batches_per_epoch * self._ranks + self._rank) * self.batch_size
+            yield epoch, order[first : first + self.batch_size]
+
+
+class EvalLoader(_Loader):
+    """Every image once, in the order of the source; rank r has the r-th contiguous share.
+
+    All ranks yield the same number of batches of the same shape, so that one compiled graph serves and ranks can meet
+    after each batch; the last ones are filled up with black images.
+
+    The arguments are those of `PretrainLoader`. An unreadable image is replaced as there, with the label of the image
+    that stands in for it.
+    """
+
+    def __init__(
+        self,
+        source,
+        transform,
+        batch_size,
+        rank=0,
+        ranks=1,
+        num_parallel_workers=None,
+        worker_type="thread",
+        on_bad_image="skip",
+        output_dir=None,
+        timeout=300.0,
+    ):
+        workers = default_workers(ranks) if num_parallel_workers is None else num_parallel_workers
+        super().__init__(source, transform, batch_size, 0, workers, worker_type, on_bad_image, output_dir, timeout)
+        share = -(-len(source) // ranks)
+        self._indices = np.arange(len(source))[rank * share : (rank + 1) * share]
+        self._count = -(-share // batch_size)
+
+    def __len__(self):
+        """Batches, the same number for all ranks."""
+        return self._count
+
+    def __iter__(self):
+        """Yields images, uint8, (batch, 3, size, size); int32 labels (batch,) or None; and how many of them count."""
+        labels = self.source.labels
+        for (images,), indices in self._batches(self._plan()):
+            padded = None
+            if labels is not None:
+                padded = np.zeros(self.batch_size, np.int32)
+                padded[: len(indices)] = np.asarray(labels)[indices]
+            yield images, padded, len(indices)
+
+    def _plan(self):
+        for number in range(self._count):
+            yield 0, self._indices[number * self.batch_size : (number + 1) * self.batch_size]

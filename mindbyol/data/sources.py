@@ -1,0 +1,179 @@
+"""What images there are. A source has a length, an image and a name for each index, and labels or None.
+
+`source[i]` is the image as it is stored: the bytes of a file, or uint8 RGB pixels; `decode.decode` takes both. Sources
+hold no order and no randomness. They can be pickled, and are then small.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from mindbyol.data.binary_files import BinaryFiles, Digits
+from mindbyol.data.file_index import FileIndex, index_images
+
+DATASETS = ("imagenet", "folder", "cifar10", "cifar100", "stl10", "digits", "mindrecord")
+
+
+def create_source(dataset, data_dir=None, split="train", download=False, num_samples=None):
+    """Opens a data set.
+
+    Args:
+        dataset (str): One of
+            "imagenet": one folder of images a class under `data_dir/split`; or `data_dir/<split>_list.txt` with lines
+            `relative/path label`, the paths relative to `data_dir` or to `data_dir/split`;
+            "folder": images without labels at any depth under `data_dir/split`, or under `data_dir` itself when the
+            split is "train" and there is no such sub-folder;
+            "cifar10", "cifar100", "stl10": their published binary files; "digits": scikit-learn's.
+        data_dir (str): Folder of the data set; "digits" needs none.
+        split (str): Which part of the data set.
+        download (bool): Fetch CIFAR and STL10 when they are not there.
+        num_samples (int): Take only so many images, evenly spaced over the data set.
+
+    Returns:
+        Source: With `len(source)`, `source[i]`, `source.name(i)`, `source.labels` (int32 array or None),
+        `source.class_names` (list[str] or None) and `source.description`.
+
+    Raises:
+        FileNotFoundError: The folder, the split or the files are not there.
+        ValueError: The data set is unknown, empty or damaged.
+    """
+    if dataset not in DATASETS:
+        raise ValueError(f"dataset is {dataset!r}; choose one of {', '.join(DATASETS)}")
+    if dataset == "digits":
+        source = Digits(split)
+    else:
+        if not data_dir:
+            raise ValueError(f"dataset {dataset} needs data_dir: the folder that holds it")
+        if not os.path.isdir(data_dir) and not download:
+            raise FileNotFoundError(f"data_dir {data_dir} is not a folder")
+        if dataset == "imagenet":
+            source = _open_imagenet(Path(data_dir), split)
+        elif dataset == "folder":
+            source = _open_folder(Path(data_dir), split)
+        else:
+            source = BinaryFiles(dataset, data_dir, split, download)
+    if num_samples is not None:
+        source = evenly_spaced(source, num_samples)
+    return source
+
+
+class ImageFiles:
+    """Image files under a folder.
+
+    Args:
+        root (Path): Folder that the names are relative to.
+        index (FileIndex): Names, and labels and classes if there are any.
+        origin (str): Where the images are from, for the description.
+    """
+
+    def __init__(self, root, index, origin):
+        self._root = str(root)
+        self._index = index
+        classes = "no labels" if index.labels is None else f"{len(index.class_names)} classes"
+        self.description = f"{len(index)} images, {classes}, {origin}"
+
+    @property
+    def labels(self):
+        return self._index.labels
+
+    @property
+    def class_names(self):
+        return self._index.class_names
+
+    def __len__(self):
+        return len(self._index)
+
+    def __getitem__(self, index):
+        """Returns the bytes of the file."""
+        with open(os.path.join(self._root, self._index[index]), "rb") as file:
+            return file.read()
+
+    def name(self, index):
+        """Returns the path of the file, relative to the folder of the data set."""
+        return self._index[index]
+
+
+class Subset:
+    """Some images of a source.
+
+    Args:
+        source (Source): Where the images are from.
+        indices (numpy.ndarray): Indices into it.
+    """
+
+    def __init__(self, source, indices):
+        self._source = source
+        self._indices = np.asarray(indices, np.int64)
+        self.labels = None if source.labels is None else np.asarray(source.labels)[self._indices]
+        self.class_names = source.class_names
+        self.description = f"{len(self._indices)} of {source.description}"
+
+    def __len__(self):
+        return len(self._indices)
+
+    def __getitem__(self, index):
+        return self._source[int(self._indices[index])]
+
+    def name(self, index):
+        return self._source.name(int(self._indices[index]))
+
+
+def evenly_spaced(source, count):
+    """Takes `count` images, evenly spaced over a source: of sorted classes, about the same share of each."""
+    if not 0 < count <= len(source):
+        raise ValueError(f"num_samples is {count}; it must lie in 1..{len(source)} ({source.description})")
+    return Subset(source, np.arange(count, dtype=np.int64) * len(source) // count)
+
+
+def _open_imagenet(data_dir, split):
+    list_file = data_dir / f"{split}_list.txt"
+    if list_file.is_file():
+        return _open_list(data_dir, split, list_file)
+    root = data_dir / split
+    if not root.is_dir():
+        raise FileNotFoundError(f"neither {root} nor {list_file} is there; {_what_is_there(data_dir)}")
+    index = index_images(root, with_classes=True)
+    if not len(index):
+        raise ValueError(f"{root} holds no folders with images, one a class; images without classes: dataset folder")
+    return ImageFiles(root, index, f"imagenet {split}")
+
+
+def _open_list(data_dir, split, list_file):
+    names, labels = [], []
+    with open(list_file, encoding="utf-8", errors="surrogateescape") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            parts = line.rsplit(maxsplit=1)
+            if len(parts) != 2 or not parts[1].isdecimal():
+                raise ValueError(f"{list_file}:{number}: {line.strip()!r} is not 'relative/path label'")
+            names.append(parts[0])
+            labels.append(int(parts[1]))
+    if not names:
+        raise ValueError(f"{list_file} names no image")
+    roots = [root for root in (data_dir, data_dir / split) if (root / names[0]).is_file()]
+    if not roots:
+        raise FileNotFoundError(f"{names[0]}, named in {list_file}:1, is neither in {data_dir} nor in {data_dir / split}")
+    class_names = [str(label) for label in range(max(labels) + 1)]
+    index = FileIndex.from_names(names, np.array(labels, np.int32), class_names)
+    return ImageFiles(roots[0], index, f"imagenet {split} ({list_file.name})")
+
+
+def _open_folder(data_dir, split):
+    root = data_dir / split
+    if not root.is_dir():
+        if split != "train":
+            raise FileNotFoundError(f"{root} is not there; {_what_is_there(data_dir)}")
+        root = data_dir
+    index = index_images(root, with_classes=False)
+    if not len(index):
+        raise ValueError(f"{root} holds no image file at any depth")
+    return ImageFiles(root, index, f"folder {root.name}")
+
+
+def _what_is_there(data_dir):
+    folders = sorted(entry.name for entry in data_dir.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    lists = sorted(file.name for file in data_dir.glob("*_list.txt"))
+    there = ", ".join((folders + lists)[:10])
+    return f"{data_dir} holds {there}" if there else f"{data_dir} holds no folders"

@@ -1,0 +1,284 @@
+"""From an image to its views: which operations are drawn, and carrying them out."""
+
+from dataclasses import dataclass, fields
+
+import cv2
+import numpy as np
+
+from mindbyol.data import augmentation as ops
+
+def _saturation(planes, factor):
+    ops.adjust_hsv(planes, saturation=factor)
+
+
+def _hue(planes, turn):
+    ops.adjust_hsv(planes, hue=turn)
+
+
+def _saturation_and_hue(planes, factor_and_turn):
+    ops.adjust_hsv(planes, *factor_and_turn)
+
+
+JITTER_OPERATIONS = {
+    "deepmind": {
+        "brightness": ops.adjust_brightness,
+        "contrast": ops.adjust_contrast,
+        "saturation": _saturation,
+        "hue": _hue,
+        "saturation and hue": _saturation_and_hue,
+    },
+    "torchvision": {
+        "brightness": ops.torchvision_brightness,
+        "contrast": ops.torchvision_contrast,
+        "saturation": ops.torchvision_saturation,
+        "hue": _hue,
+    },
+}
+
+
+@dataclass(frozen=True)
+class ViewRecipe:
+    """What may happen to one view; the names are those of the recipe keys.
+
+    Attributes:
+        scale (tuple[float, float]): Range of the crop's share of the image's area.
+        ratio (tuple[float, float]): Range of the crop's width / height.
+        hflip (float): Probability of the horizontal flip.
+        color_jitter (tuple[float, float, float, float]): Strength of brightness, contrast, saturation and hue.
+        color_jitter_prob (float): Probability of the colour jitter.
+        grayscale_prob (float): Probability of dropping the colour.
+        blur_prob (float): Probability of the blur.
+        blur_sigma (tuple[float, float]): Range of the blur's standard deviation in pixels.
+        solarize_prob (float): Probability of solarizing.
+        solarize_threshold (float): Values from here on, of 255, are inverted.
+    """
+
+    scale: tuple
+    ratio: tuple
+    hflip: float
+    color_jitter: tuple
+    color_jitter_prob: float
+    grayscale_prob: float
+    blur_prob: float
+    blur_sigma: tuple
+    solarize_prob: float
+    solarize_threshold: float
+
+    def __post_init__(self):
+        for field in fields(self):
+            if field.name == "hflip" or field.name.endswith("_prob"):
+                _check(0 <= getattr(self, field.name) <= 1, field.name, getattr(self, field.name), "lie in [0, 1]")
+        low, high = self.scale
+        _check(0 < low <= high <= 1, "scale", self.scale, "be two shares of the area, 0 < low <= high <= 1")
+        low, high = self.ratio
+        _check(0 < low <= high, "ratio", self.ratio, "be two positive numbers, low <= high")
+        low, high = self.blur_sigma
+        _check(0 < low <= high, "blur_sigma", self.blur_sigma, "be two positive numbers, low <= high")
+        _check(all(strength >= 0 for strength in self.color_jitter), "color_jitter", self.color_jitter, "not be negative")
+        _check(self.color_jitter[3] <= 0.5, "color_jitter", self.color_jitter, "have a hue of at most 0.5 (half a turn)")
+        _check(0 <= self.solarize_threshold <= 256, "solarize_threshold", self.solarize_threshold, "lie in [0, 256]")
+
+
+def _check(holds, key, value, rule):
+    if not holds:
+        raise ValueError(f"{key} is {value}; it must {rule}")
+
+
+class TwoViewTransform:
+    """Makes the two views of an image.
+
+    Each argument from `scale` on holds for both views, or is a sequence of twice as many numbers: those of the first
+    view, then those of the second.
+
+    Args:
+        size (int): Side of the views in pixels (`image_resize`).
+        interpolation (str): "bicubic" or "bilinear".
+        jitter (str): Formulas of the colour jitter, "deepmind" or "torchvision".
+        scale, ratio, hflip, ...: See `ViewRecipe`; the defaults are the paper's (BYOL, table 6).
+
+    Raises:
+        ValueError: A value is out of range, or there are not as many numbers as one or two views take.
+    """
+
+    views = 2
+
+    def __init__(
+        self,
+        size=224,
+        interpolation="bicubic",
+        jitter="deepmind",
+        scale=(0.08, 1.0),
+        ratio=(3 / 4, 4 / 3),
+        hflip=0.5,
+        color_jitter=(0.4, 0.4, 0.2, 0.1),
+        color_jitter_prob=0.8,
+        grayscale_prob=0.2,
+        blur_prob=(1.0, 0.1),
+        blur_sigma=(0.1, 2.0),
+        solarize_prob=(0.0, 0.2),
+        solarize_threshold=128,
+    ):
+        if size < 1:
+            raise ValueError(f"image_resize is {size}; it must be a positive number of pixels")
+        if interpolation not in ops.INTERPOLATIONS:
+            raise ValueError(f"interpolation is {interpolation!r}; choose one of {', '.join(ops.INTERPOLATIONS)}")
+        if jitter not in JITTER_OPERATIONS:
+            raise ValueError(f"jitter is {jitter!r}; choose one of {', '.join(JITTER_OPERATIONS)}")
+        self.size = size
+        self.interpolation = interpolation
+        self.jitter = jitter
+        per_view = {
+            "scale": _per_view("scale", scale, 2),
+            "ratio": _per_view("ratio", ratio, 2),
+            "hflip": _per_view("hflip", hflip, 1),
+            "color_jitter": _per_view("color_jitter", color_jitter, 4),
+            "color_jitter_prob": _per_view("color_jitter_prob", color_jitter_prob, 1),
+            "grayscale_prob": _per_view("grayscale_prob", grayscale_prob, 1),
+            "blur_prob": _per_view("blur_prob", blur_prob, 1),
+            "blur_sigma": _per_view("blur_sigma", blur_sigma, 2),
+            "solarize_prob": _per_view("solarize_prob", solarize_prob, 1),
+            "solarize_threshold": _per_view("solarize_threshold", solarize_threshold, 1),
+        }
+        self.recipes = tuple(ViewRecipe(**{key: both[v] for key, both in per_view.items()}) for v in range(2))
+
+    def __call__(self, image, seed, epoch, index, out=None):
+        """Makes the views of one image.
+
+        Args:
+            image (numpy.ndarray): uint8 RGB, shape (height, width, 3).
+            seed (int): Seed of the run.
+            epoch (int): Epoch, from 0.
+            index (int): Index of the image in its source.
+            out (numpy.ndarray): uint8 array of shape (2, 3, size, size) to write to; by default a new one.
+
+        Returns:
+            numpy.ndarray: uint8, shape (2, 3, size, size): the first view, then the second.
+        """
+        out = np.empty((self.views, 3, self.size, self.size), np.uint8) if out is None else out
+        for view in range(self.views):
+            self._apply(self.operations(image, seed, epoch, index, view), image, out[view])
+        return out
+
+    def operations(self, image, seed, epoch, index, view):
+        """Lists the operations drawn for a view, in the order in which they are carried out.
+
+        Returns:
+            list[tuple[str, object]]: Name of each operation and what was drawn for it: the box (top, left, height,
+            width) of the crop in pixels, the strength of a jitter operation, the sigma of the blur in pixels, the
+            threshold of the solarization, or None.
+        """
+        recipe = self.recipes[view]
+        draws = ops.draw(seed, epoch, index, view)
+        drawn = [("crop", ops.crop_box(*image.shape[:2], recipe.scale, recipe.ratio, draws))]
+        if draws.flip < recipe.hflip:
+            drawn.append(("flip", None))
+        if draws.jitter < recipe.color_jitter_prob:
+            drawn += self._jitter_operations(recipe.color_jitter, draws)
+        if draws.grayscale < recipe.grayscale_prob:
+            drawn.append(("grayscale", None))
+        if draws.blur < recipe.blur_prob and ops.blur_radius(self.size):
+            low, high = recipe.blur_sigma
+            drawn.append(("blur", low + (high - low) * draws.sigma))
+        if draws.solarize < recipe.solarize_prob:
+            drawn.append(("solarize", recipe.solarize_threshold))
+        return drawn
+
+    def _jitter_operations(self, strengths, draws):
+        brightness, contrast, saturation, hue = strengths
+        unit = {name: 2 * getattr(draws, name) - 1 for name in ops.JITTER_ORDERS[0]}
+        value = {
+            "brightness": brightness * unit["brightness"],
+            "contrast": max(1 + contrast * unit["contrast"], 0),
+            "saturation": max(1 + saturation * unit["saturation"], 0),
+            "hue": hue * unit["hue"],
+        }
+        if self.jitter == "torchvision":
+            value["brightness"] = max(1 + value["brightness"], 0)
+        order = ops.JITTER_ORDERS[int(draws.order * len(ops.JITTER_ORDERS))]
+        drawn = [(name, value[name]) for name in order if strengths[ops.JITTER_ORDERS[0].index(name)]]
+        if self.jitter == "deepmind":
+            drawn = _join_hsv(drawn)
+        return drawn
+
+    def _apply(self, operations, image, planes):
+        (_, (top, left, height, width)), *rest = operations
+        pixels = ops.resize(image[top : top + height, left : left + width], self.size, self.interpolation)
+        if rest and rest[0][0] == "flip":
+            pixels = cv2.flip(pixels, 1)
+            rest = rest[1:]
+        cv2.split(pixels, tuple(planes))
+        gray = False
+        for name, value in rest:
+            if name == "grayscale":
+                ops.to_luma(planes)
+                planes, all_planes, gray = planes[:1], planes, True
+            elif name == "blur":
+                ops.blur(planes, value, ops.blur_radius(self.size))
+            elif name == "solarize":
+                ops.solarize(planes, value)
+            else:
+                JITTER_OPERATIONS[self.jitter][name](planes, value)
+        if gray:
+            all_planes[1:] = planes
+
+
+class EvalTransform:
+    """The central square of an image, resized: the reference's evaluation preprocessing.
+
+    Args:
+        size (int): Side of the result in pixels (`image_resize`).
+        crop_pct (float): Side of the square as a share of the image's shorter side.
+        interpolation (str): "bicubic" or "bilinear", without antialiasing.
+    """
+
+    views = 1
+
+    def __init__(self, size=224, crop_pct=0.875, interpolation="bicubic"):
+        if not 0 < crop_pct <= 1:
+            raise ValueError(f"crop_pct is {crop_pct}; it must lie in (0, 1]")
+        if interpolation not in ops.INTERPOLATIONS:
+            raise ValueError(f"interpolation is {interpolation!r}; choose one of {', '.join(ops.INTERPOLATIONS)}")
+        self.size = size
+        self.crop_pct = crop_pct
+        self.interpolation = interpolation
+
+    def __call__(self, image, seed=0, epoch=0, index=0, out=None):
+        """Preprocesses one image; nothing is random, so seed, epoch and index do not matter.
+
+        Args:
+            image (numpy.ndarray): uint8 RGB, shape (height, width, 3).
+            out (numpy.ndarray): uint8 array of shape (1, 3, size, size) to write to; by default a new one.
+
+        Returns:
+            numpy.ndarray: uint8, shape (1, 3, size, size).
+        """
+        out = np.empty((1, 3, self.size, self.size), np.uint8) if out is None else out
+        height, width = image.shape[:2]
+        side = max(int(self.crop_pct * min(height, width)), 1)
+        top, left = (height - side + 1) // 2, (width - side + 1) // 2
+        pixels = ops.resize(image[top : top + side, left : left + side], self.size, self.interpolation)
+        cv2.split(pixels, tuple(out[0]))
+        return out
+
+
+def _join_hsv(drawn):
+    """Saturation and hue next to each other commute and share one way to HSV and back."""
+    names = [name for name, _ in drawn]
+    if {"saturation", "hue"} <= set(names) and abs(names.index("saturation") - names.index("hue")) == 1:
+        first = min(names.index("saturation"), names.index("hue"))
+        values = dict(drawn)
+        drawn[first : first + 2] = [("saturation and hue", (values["saturation"], values["hue"]))]
+    return drawn
+
+
+def _per_view(key, value, count):
+    """Splits the value of a key into those of the two views; a single number stays a number."""
+    numbers = list(value) if isinstance(value, (list, tuple, np.ndarray)) else [value]
+    if len(numbers) == count:
+        numbers = numbers * 2
+    if len(numbers) != 2 * count or not all(isinstance(number, (int, float)) for number in numbers):
+        raise ValueError(
+            f"{key} is {value}; it takes {count} number{'s' * (count > 1)} for both views, "
+            f"or {2 * count}: those of the first view, then those of the second"
+        )
+    return (numbers[0], numbers[1]) if count == 1 else (tuple(numbers[:count]), tuple(numbers[count:]))
