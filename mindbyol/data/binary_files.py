@@ -188,7 +188,9 @@ def download_archive(url, md5, data_dir):
             os.replace(beside, archive)
         except OSError as error:
             os.unlink(beside)
-            raise OSError(f"{url} cannot be downloaded ({error}): put the file into {data_dir} and start again") from error
+            raise OSError(
+                f"{url} cannot be downloaded ({error}): put the file into {data_dir} and start again"
+            ) from error
     digest = hashlib.md5()
     with open(archive, "rb") as file:
         while block := file.read(1 << 20):

@@ -154,7 +154,9 @@ def _open_list(data_dir, split, list_file):
         raise ValueError(f"{list_file} names no image")
     roots = [root for root in (data_dir, data_dir / split) if (root / names[0]).is_file()]
     if not roots:
-        raise FileNotFoundError(f"{names[0]}, named in {list_file}:1, is neither in {data_dir} nor in {data_dir / split}")
+        raise FileNotFoundError(
+            f"{names[0]}, named in {list_file}:1, is neither in {data_dir} nor in {data_dir / split}"
+        )
     class_names = [str(label) for label in range(max(labels) + 1)]
     index = FileIndex.from_names(names, np.array(labels, np.int32), class_names)
     return ImageFiles(roots[0], index, f"imagenet {split} ({list_file.name})")

@@ -7,6 +7,7 @@ import numpy as np
 
 from mindbyol.data import augmentation as ops
 
+
 def _saturation(planes, factor):
     ops.adjust_hsv(planes, saturation=factor)
 
@@ -74,8 +75,12 @@ class ViewRecipe:
         _check(0 < low <= high, "ratio", self.ratio, "be two positive numbers, low <= high")
         low, high = self.blur_sigma
         _check(0 < low <= high, "blur_sigma", self.blur_sigma, "be two positive numbers, low <= high")
-        _check(all(strength >= 0 for strength in self.color_jitter), "color_jitter", self.color_jitter, "not be negative")
-        _check(self.color_jitter[3] <= 0.5, "color_jitter", self.color_jitter, "have a hue of at most 0.5 (half a turn)")
+        _check(
+            all(strength >= 0 for strength in self.color_jitter), "color_jitter", self.color_jitter, "not be negative"
+        )
+        _check(
+            self.color_jitter[3] <= 0.5, "color_jitter", self.color_jitter, "have a hue of at most 0.5 (half a turn)"
+        )
         _check(0 <= self.solarize_threshold <= 256, "solarize_threshold", self.solarize_threshold, "lie in [0, 256]")
 
 

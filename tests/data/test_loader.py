@@ -1,0 +1,237 @@
+"""The loaders, on real JPEG files: what a batch holds, whoever makes it, and what happens when they fail."""
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from mindbyol.data.augmentation import permutation
+from mindbyol.data.decode import decode
+from mindbyol.data.loader import EvalLoader, PretrainLoader
+from mindbyol.data.sources import create_source
+from mindbyol.data.views import EvalTransform, TwoViewTransform
+from tests.data.conftest import write_jpegs
+
+TRANSFORM = TwoViewTransform(size=32)
+
+
+@pytest.fixture(scope="module")
+def source(jpegs):
+    return create_source("folder", jpegs)
+
+
+def run(source, **arguments):
+    """All batches of two epochs, as one array of shape (batches, views, batch, 3, size, size)."""
+    arguments = {"batch_size": 8, "epochs": 2, "seed": 7, "num_parallel_workers": 1, **arguments}
+    return np.array([views[:2] for views in PretrainLoader(source, TRANSFORM, **arguments)])
+
+
+@pytest.fixture(scope="module")
+def expected(source):
+    return run(source)
+
+
+def test_batches_hold_the_views_of_the_permuted_images(source, expected):
+    assert expected.shape == (6, 2, 8, 3, 32, 32)
+    for number, batch in enumerate(expected):
+        order = permutation(7, number // 3, 24)
+        for row, index in enumerate(order[number % 3 * 8 :][:8]):
+            views = TRANSFORM(decode(source[index]), 7, number // 3, int(index))
+            np.testing.assert_array_equal(batch[:, row], views)
+
+
+def test_epochs_and_seeds_differ(source, expected):
+    assert not np.array_equal(expected[:3], expected[3:])
+    assert not np.array_equal(expected, run(source, seed=8))
+
+
+@pytest.mark.parametrize("worker_type, workers", [("thread", 2), ("thread", 8), ("process", 1), ("process", 2)])
+def test_workers_do_not_change_a_bit(source, expected, worker_type, workers):
+    np.testing.assert_array_equal(run(source, worker_type=worker_type, num_parallel_workers=workers), expected)
+
+
+def test_two_ranks_make_the_batches_of_one(source, expected):
+    halves = [run(source, batch_size=4, rank=rank, ranks=2) for rank in range(2)]
+    np.testing.assert_array_equal(np.concatenate(halves, axis=2), expected)
+
+
+@pytest.mark.parametrize("start", [1, 3, 5])
+def test_a_restart_goes_on_exactly(source, expected, start):
+    np.testing.assert_array_equal(run(source, start_batch=start), expected[start:])
+
+
+def test_a_restart_decodes_nothing_of_what_is_skipped(source):
+    class Counting:
+        labels, description = None, "24 images"
+        asked = []
+
+        def __len__(self):
+            return len(source)
+
+        def __getitem__(self, index):
+            self.asked.append(index)
+            return source[index]
+
+    list(PretrainLoader(Counting(), TRANSFORM, 8, epochs=2, seed=7, start_batch=4, num_parallel_workers=1))
+    assert Counting.asked == permutation(7, 1, 24)[8:].tolist()
+
+
+def test_the_number_of_batches_can_be_lowered(source, expected):
+    batches = run(source, batches_per_epoch=2)
+    np.testing.assert_array_equal(batches, expected[[0, 1, 3, 4]])
+
+
+def test_without_shuffling_the_order_is_that_of_the_source(source):
+    first = run(source, shuffle=False)[0]
+    np.testing.assert_array_equal(first[:, 3], TRANSFORM(decode(source[3]), 7, 0, 3))
+
+
+@pytest.mark.parametrize("worker_type", ["thread", "process"])
+def test_a_batch_that_is_held_does_not_change(source, expected, worker_type):
+    loader = PretrainLoader(source, TRANSFORM, 8, 2, seed=7, num_parallel_workers=2, worker_type=worker_type)
+    held = [views for views in loader]
+    np.testing.assert_array_equal(np.array(held), expected)
+    assert all(view.flags.c_contiguous and view.dtype == np.uint8 for views in held for view in views)
+
+
+def test_labels_follow_their_images():
+    source = create_source("digits")
+    loader = PretrainLoader(source, TRANSFORM, 64, epochs=1, seed=3, num_parallel_workers=1)
+    labels = np.concatenate([labels for _, _, labels in loader])
+    assert labels.dtype == np.int32
+    np.testing.assert_array_equal(labels, source.labels[permutation(3, 0, len(source))[: len(labels)]])
+
+
+def test_a_data_set_smaller_than_a_batch_is_an_error(source):
+    with pytest.raises(ValueError, match=r"24 images.*smaller than one batch: batch_size 16 x 2 devices"):
+        PretrainLoader(source, TRANSFORM, 16, epochs=1, ranks=2)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_evaluation_sees_each_image_once_in_order(ranks):
+    source = create_source("digits", split="val")
+    transform = EvalTransform(size=16, crop_pct=1.0)
+    loaders = [EvalLoader(source, transform, 32, rank, ranks, num_parallel_workers=2) for rank in range(ranks)]
+    assert len({len(loader) for loader in loaders}) == 1
+    images, labels = [], []
+    for loader in loaders:
+        batches = list(loader)
+        assert len(batches) == len(loader)
+        assert all(batch.shape == (32, 3, 16, 16) and batch[count:].max(initial=0) == 0 for batch, _, count in batches)
+        images += [batch[:count] for batch, _, count in batches]
+        labels += [label[:count] for _, label, count in batches]
+    np.testing.assert_array_equal(np.concatenate(labels), source.labels)
+    np.testing.assert_array_equal(np.concatenate(images), np.concatenate([transform(image) for image in source]))
+
+
+@pytest.mark.parametrize("worker_type", ["thread", "process"])
+def test_closing_early_ends_the_workers(source, worker_type):
+    before = threading.active_count()
+    batches = iter(PretrainLoader(source, TRANSFORM, 8, 100, num_parallel_workers=2, worker_type=worker_type))
+    next(batches)
+    batches.close()
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    assert threading.active_count() <= before
+
+
+def test_a_killed_worker_process_is_an_error_with_its_cause(source):
+    loader = PretrainLoader(source, _KillsItself(), 8, epochs=1, num_parallel_workers=1, worker_type="process")
+    with pytest.raises(RuntimeError, match="worker process died.*SIGKILL"):
+        list(loader)
+
+
+class _KillsItself:
+    size, views = 32, 2
+
+    def __call__(self, image, seed, epoch, index, out):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("worker_type", ["thread", "process"])
+def test_a_worker_that_hangs_is_an_error(tmp_path, photos, worker_type):
+    write_jpegs(tmp_path, photos, 8)
+    source = create_source("folder", tmp_path)
+    os.unlink(tmp_path / "05.jpg")
+    os.mkfifo(tmp_path / "05.jpg")  # Reading it waits for a writer that never comes.
+    loader = PretrainLoader(
+        source, TRANSFORM, 8, epochs=1, num_parallel_workers=2, worker_type=worker_type, timeout=2.0
+    )
+    with pytest.raises(RuntimeError, match="no data worker finished an image for 2 s.*8 images"):
+        list(loader)
+    if worker_type == "thread":
+        open(tmp_path / "05.jpg", "wb").close()  # Lets the thread go.
+
+
+def test_an_error_in_a_worker_reaches_the_consumer(source):
+    class Wrong:
+        size, views = 32, 2
+
+        def __call__(self, *arguments, out):
+            raise ZeroDivisionError("wrong")
+
+    with pytest.raises(ZeroDivisionError, match="wrong"):
+        list(PretrainLoader(source, Wrong(), 8, epochs=1, num_parallel_workers=2))
+
+
+@pytest.fixture
+def damaged(tmp_path, photos):
+    """24 JPEG files, of which 05.jpg is cut off."""
+    write_jpegs(tmp_path, photos, 24)
+    content = (tmp_path / "05.jpg").read_bytes()
+    (tmp_path / "05.jpg").write_bytes(content[: len(content) // 2])
+    return create_source("folder", tmp_path)
+
+
+@pytest.mark.parametrize("worker_type, ranks", [("thread", 1), ("process", 1), ("thread", 2)])
+def test_a_bad_image_is_replaced_by_the_next(damaged, tmp_path, caplog, worker_type, ranks):
+    output = tmp_path / "output"
+    output.mkdir()
+    arguments = {"batch_size": 8 // ranks, "worker_type": worker_type, "num_parallel_workers": 2, "ranks": ranks}
+    parts = [run(damaged, rank=rank, output_dir=output, **arguments) for rank in range(ranks)]
+    batches = np.concatenate(parts, axis=2)
+    for epoch in range(2):
+        row = permutation(7, epoch, 24).tolist().index(5)
+        views = TRANSFORM(decode(damaged[6]), 7, epoch, 5)
+        np.testing.assert_array_equal(batches[epoch * 3 + row // 8][:, row % 8], views)
+    assert (output / "bad_images.txt").read_text() == "05.jpg\tthe JPEG file is cut off\n"
+    assert caplog.text.count("05.jpg cannot be read") == 1
+
+
+def test_the_label_of_a_replaced_image_is_that_of_its_substitute(tmp_path, photos):
+    for name, label in (("a", 0), ("b", 1)):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        write_jpegs(tmp_path / "train" / name, photos, 4, first=4 * label)
+    (tmp_path / "train" / "a" / "03.jpg").write_bytes(b"")
+    source = create_source("imagenet", tmp_path)
+    (_, _, labels), *_ = PretrainLoader(source, TRANSFORM, 8, 1, shuffle=False, num_parallel_workers=1)
+    assert labels.tolist() == [0, 0, 0, 1, 1, 1, 1, 1]
+
+
+def test_more_than_one_percent_of_bad_images_stop_the_run(damaged, tmp_path):
+    (tmp_path / "07.jpg").write_bytes(b"no image")
+    with pytest.raises(RuntimeError, match=r"(?s)2 of 24 images.*05.jpg \(the JPEG file is cut off\).*07.jpg \(not an"):
+        run(damaged)
+
+
+def test_a_bad_image_stops_the_run_at_once_if_asked_to(damaged):
+    with pytest.raises(ValueError, match="05.jpg: the JPEG file is cut off"):
+        run(damaged, on_bad_image="stop")
+
+
+def test_a_folder_without_a_readable_image_is_an_error(tmp_path):
+    for number in range(8):
+        (tmp_path / f"{number}.jpg").write_bytes(b"no image")
+    with pytest.raises(ValueError, match="8 images in a row, from .*cannot be read"):
+        run(create_source("folder", tmp_path))
+
+
+def test_the_time_waited_is_counted(source):
+    loader = PretrainLoader(source, TRANSFORM, 8, epochs=1, num_parallel_workers=1)
+    started = time.monotonic()
+    list(loader)
+    assert 0 < loader.wait_seconds <= time.monotonic() - started
