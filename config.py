@@ -172,6 +172,9 @@ def create_parser():
     group = parser.add_argument_group("Validation parameters")
     group.add_argument("--knn_k", type=COUNT, nargs="+", default=[10, 20, 100, 200], help="numbers of neighbours")
     group.add_argument("--knn_temperature", type=POSITIVE, default=0.07, help="of the votes' weights")
+    group.add_argument(
+        "--baselines", type=boolean, default=False, help="validate.py: also score the untrained backbone and raw pixels"
+    )
     group.add_argument("--results", metavar="FILE", help="validate.py: write the scores as JSON, too")
     return parser
 

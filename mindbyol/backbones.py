@@ -62,7 +62,8 @@ def create_backbone(model, stem="imagenet", padding="mindcv", image_size=224):
         image_size (int): Side of the images, in pixels, to probe the width with.
 
     Returns:
-        Cell: (N, 3, H, W) float, normalised, to (N, num_features); `num_features` is measured with one forward pass.
+        Cell: (N, 3, H, W) float, normalised, to (N, num_features). `num_features` is measured with one forward pass;
+        `dropped` names the children of MindCV's model that are left out.
 
     Raises:
         ValueError: The model is unknown, gives no usable features, has no such stem or padding variant, or the images
@@ -103,8 +104,8 @@ def _first_line(error):
 
 def _remove_classifier(backbone):
     """Drops each top-level child that ends in class scores, auxiliary classifiers included."""
-    children = {p.name.split(".")[0] for p in backbone.get_parameters() if _SENTINEL_CLASSES in p.shape}
-    for name in children:
+    backbone.dropped = sorted({p.name.split(".")[0] for p in backbone.get_parameters() if _SENTINEL_CLASSES in p.shape})
+    for name in backbone.dropped:
         setattr(backbone, name, nn.Identity())
 
 

@@ -4,7 +4,6 @@ import contextlib
 import importlib.metadata
 import logging
 import os
-import sys
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -16,8 +15,8 @@ def guard_cpu(cpu_flags=None, mindspore_version=None, environ=os.environ):
     """Keeps oneDNN off the convolution kernels that are some 40 times slower on AVX-512 CPUs.
 
     The oneDNN inside MindSpore 2.9 and newer falls to a reference loop for forward convolutions when it may use
-    AVX-512; limited to AVX2 it takes its matrix-product kernel. It reads the limit once, so this must run before
-    MindSpore is imported: `import mindbyol` does it. A value that the user has set is left alone.
+    AVX-512; limited to AVX2 it takes its matrix-product kernel. It reads the limit once, at its first operator, so
+    `import mindbyol` does this, best before MindSpore is imported. A value that the user has set is left alone.
 
     Args:
         cpu_flags (set[str]): Instruction sets of the CPU; read from the machine by default.
@@ -38,8 +37,6 @@ def guard_cpu(cpu_flags=None, mindspore_version=None, environ=os.environ):
     major, minor = (int(part) for part in mindspore_version.split(".")[:2])
     if (major, minor) < (2, 9) or "avx512f" not in cpu_flags or _CPU_ISA in environ:
         return None
-    if environ is os.environ and "mindspore" in sys.modules:
-        return f"MindSpore was imported before mindbyol: set {_CPU_ISA}=AVX2, or convolutions are slow on this CPU"
     environ[_CPU_ISA] = "AVX2"
     return f"{_CPU_ISA}=AVX2 was set: convolutions of MindSpore {mindspore_version} are slow with AVX-512"
 
@@ -55,3 +52,34 @@ def pynative():
         yield
     finally:
         ms.set_context(mode=mode)
+
+
+def setup(args):
+    """Sets device, mode, compiler level and seeds from the recipe, and logs what was found.
+
+    Args:
+        args (Namespace): `device_target`, `mode`, `jit_level`, `seed`.
+
+    Returns:
+        str: The device target in use.
+
+    Raises:
+        ValueError: The device target is not there.
+    """
+    import mindspore as ms
+
+    import mindbyol
+
+    if mindbyol.cpu_guard_note:
+        logger.info(mindbyol.cpu_guard_note)
+    if args.device_target:
+        try:
+            ms.set_context(device_target=args.device_target)
+        except (ValueError, RuntimeError) as error:
+            first_line = str(error).strip().splitlines()[0]
+            raise ValueError(f"device_target: this MindSpore has no {args.device_target} ({first_line})") from None
+    ms.set_context(mode=args.mode)
+    if args.jit_level:
+        ms.set_context(jit_config={"jit_level": args.jit_level})
+    ms.set_seed(args.seed)
+    return ms.get_context("device_target")

@@ -20,7 +20,8 @@ class BYOLTrainOneStep(nn.Cell):
 
     Args:
         network (BYOL): The loss.
-        optimizer (Optimizer): Over `network.trainable_params()`; its `global_step` is the one step counter.
+        optimizer (Optimizer): Over `network.trainable_params()`, its learning rate a schedule; its `global_step` is
+            the one step counter.
         base_tau (float): tau at step 0.
         total_steps (int): Optimizer steps of the whole run.
 
@@ -28,13 +29,15 @@ class BYOLTrainOneStep(nn.Cell):
         Those of `network`.
 
     Outputs:
-        Tuple of the total loss and the statistics of `network`.
+        Tuple of the total loss and the scalars that `statistics` names: those of `network`, and the tau and learning
+        rate of this step.
     """
 
     def __init__(self, network, optimizer, base_tau, total_steps):
         super().__init__(auto_prefix=False)
         self.network = network
         self.optimizer = optimizer
+        self.statistics = network.statistics + ("tau", "lr")
         self.base_tau = base_tau
         self.total_steps = total_steps
         self.value_and_grad = ops.value_and_grad(network, None, optimizer.parameters, has_aux=True)
@@ -45,7 +48,8 @@ class BYOLTrainOneStep(nn.Cell):
 
     def construct(self, *batch):
         tau = target_tau(self.optimizer.global_step, self.base_tau, self.total_steps)
+        lr = self.optimizer.learning_rate(self.optimizer.global_step)
         (loss, statistics), gradients = self.value_and_grad(*batch)
         loss = ops.depend(loss, self.optimizer(gradients))
         moved = self.hyper_map(ops.partial(_move_target, tau), self.target_parameters, self.online_parameters)
-        return ops.depend(loss, moved), statistics
+        return ops.depend(loss, moved), statistics + (tau, lr)

@@ -118,12 +118,14 @@ def test_four_steps_equal_the_reference(mode):
         for p in step.optimizer.parameters
     )
     for k in range(CONFIG["num_steps"]):
-        total, (loss, _, probe_loss, accuracy) = step(*batch(k))
+        total, (loss, _, probe_loss, accuracy, tau, lr) = step(*batch(k))
         rel = (1e-5, 1e-5, 1e-4, 1e-3)[k]
         assert float(loss) == pytest.approx(GOLDEN["f64/repr_loss"][k], rel=rel)
         assert float(probe_loss) == pytest.approx(GOLDEN["f64/classif_loss"][k], rel=rel)
         assert float(total) == pytest.approx(GOLDEN["f64/loss"][k], rel=rel)
         assert 0 <= float(accuracy) <= 1
+        assert float(tau) == pytest.approx(GOLDEN["f64/tau"][k], rel=1e-6)
+        assert float(lr) == pytest.approx(GOLDEN["f64/lr"][k], rel=1e-6)
 
         parameters = {p.name: p.asnumpy() for p in step.network.get_parameters()}
         moments = {p.name: p.asnumpy() for p in step.optimizer.moments}

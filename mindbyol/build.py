@@ -1,0 +1,105 @@
+"""From a recipe to the network, the optimizer and the training step."""
+
+import logging
+import math
+
+from mindspore import nn
+
+from mindbyol import schedules
+from mindbyol.backbones import create_backbone
+from mindbyol.byol import BYOL, Encoder, Normalize
+from mindbyol.heads import MLP, dense
+from mindbyol.lars import LARS, excluded_from_lars
+from mindbyol.train_step import BYOLTrainOneStep
+
+logger = logging.getLogger(__name__)
+
+
+class Plan:
+    """The arithmetic of a run, done once, before anything is built.
+
+    Args:
+        args (Namespace): The recipe.
+        num_images (int): Images of the training split.
+
+    Attributes:
+        effective_batch (int): Images an optimizer step.
+        steps_per_epoch (int): Optimizer steps an epoch; the remainder of the images is left out.
+        total_steps (int): Of the whole run.
+        warmup_steps (int): Steps of linear warm-up.
+        peak_lr (float): Learning rate at the end of the warm-up.
+
+    Raises:
+        ValueError: There are fewer images than one step takes, or the warm-up outlasts the run.
+    """
+
+    def __init__(self, args, num_images):
+        self.effective_batch = args.batch_size
+        self.steps_per_epoch = num_images // self.effective_batch
+        if self.steps_per_epoch == 0:
+            raise ValueError(
+                f"batch_size: a step takes {self.effective_batch} images, the training split has {num_images}"
+            )
+        self.total_steps = args.epoch_size * self.steps_per_epoch
+        self.warmup_steps = math.floor(args.warmup_epochs * num_images / self.effective_batch)
+        if self.warmup_steps >= self.total_steps:
+            raise ValueError(f"warmup_epochs: {args.warmup_epochs} epochs of warm-up in a run of {args.epoch_size}")
+        self.peak_lr = (
+            schedules.scaled_learning_rate(args.base_lr, self.effective_batch) if args.lr is None else args.lr
+        )
+
+
+def create_byol(args, num_classes=None):
+    """The BYOL cell of a recipe.
+
+    Args:
+        args (Namespace): The recipe.
+        num_classes (int): Classes of the online probe; None for no probe.
+
+    Returns:
+        BYOL: In train mode; target and online are initialised independently, as DeepMind's are.
+    """
+
+    def encoder():
+        backbone = create_backbone(args.model, args.stem, args.padding, args.image_resize)
+        projector = MLP(backbone.num_features, args.projector_hidden_size, args.projection_size)
+        return Encoder(backbone, projector)
+
+    online, target = encoder(), encoder()
+    predictor = MLP(args.projection_size, args.predictor_hidden_size, args.projection_size)
+    probe = dense(online.backbone.num_features, num_classes) if num_classes else None
+    return BYOL(online, predictor, target, Normalize(args.mean, args.std), probe).set_train()
+
+
+def create_optimizer(args, network, plan):
+    """LARS, or MindSpore's SGD or AdamW, over what is trainable: the target is not.
+
+    Args:
+        args (Namespace): The recipe.
+        network (BYOL): What to train.
+        plan (Plan): Peak and length of the learning rate's schedule.
+    """
+    schedule = schedules.WarmupCosine(plan.peak_lr, plan.warmup_steps, plan.total_steps, args.min_lr)
+    parameters = network.trainable_params()
+    if args.opt == "lars":
+        return LARS(parameters, schedule, args.momentum, args.weight_decay, args.trust_coefficient)
+    if args.opt == "adamw" and plan.peak_lr > 0.01:
+        logger.warning(
+            f"adamw with a peak learning rate of {plan.peak_lr:.4g}: rates of this size are meant for lars and "
+            "collapse adamw; try --lr 0.001"
+        )
+    decayed = [p for p in parameters if not excluded_from_lars(p.name)]
+    excluded = [p for p in parameters if excluded_from_lars(p.name)]
+    groups = [
+        {"params": decayed, "weight_decay": args.weight_decay},
+        {"params": excluded, "weight_decay": 0.0},
+        {"order_params": parameters},
+    ]
+    if args.opt == "sgd":
+        return nn.SGD(groups, schedule, momentum=args.momentum)
+    return nn.AdamWeightDecay(groups, schedule)
+
+
+def create_train_step(args, network, plan):
+    """The compiled step of a recipe; see `train_step.BYOLTrainOneStep`."""
+    return BYOLTrainOneStep(network, create_optimizer(args, network, plan), args.base_tau, plan.total_steps)

@@ -1,0 +1,209 @@
+"""Checkpoint files: written whole or not at all, read with their digest checked, loaded name by name.
+
+A file is MindSpore's own .ckpt (protobuf, no code in it) with two text entries beside the arrays: `card`, a JSON object
+that says what the file is (model, padding, normalisation, recipe, ...), and `digest`, the SHA-256 of the rest.
+
+A full checkpoint holds `online.*`, `predictor.*`, `target.*`, `probe.*` and the optimizer's state; a backbone-only one
+MindCV's names, so that `mindcv.create_model(name, checkpoint_path=...)` loads it.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import mindspore as ms
+from mindspore import Tensor
+
+logger = logging.getLogger(__name__)
+
+_CARD, _DIGEST = "card", "digest"
+
+
+def digest(arrays, card=""):
+    """SHA-256 over names, types, shapes and values, independent of order.
+
+    Args:
+        arrays (dict[str, ndarray]): What to digest.
+        card (str): Text that belongs to it.
+    """
+    sha = hashlib.sha256(card.encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        sha.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        sha.update(array.data if array.size else b"")
+    return sha.hexdigest()
+
+
+def write(path, arrays, card):
+    """Writes a checkpoint beside `path`, flushes it to the disk and renames it: `path` is never a partial file.
+
+    Args:
+        path (Path): Must end in .ckpt.
+        arrays (dict[str, ndarray]): What to store.
+        card (dict): JSON-serialisable; stored beside the arrays.
+
+    Raises:
+        OSError: The file cannot be written; nothing is left behind.
+    """
+    path = Path(path)
+    card = json.dumps(card)
+    beside = path.with_name(f".{path.stem}.partial.ckpt")
+    # A scalar needs a dimension in the file; `read` hands back what the file says.
+    entries = [{"name": name, "data": Tensor(np.atleast_1d(array))} for name, array in arrays.items()]
+    texts = {_CARD: card, _DIGEST: digest({e["name"]: e["data"].asnumpy() for e in entries}, card)}
+    try:
+        beside.unlink(missing_ok=True)
+        ms.save_checkpoint(entries, str(beside), append_dict=texts)
+        os.chmod(beside, 0o644)  # MindSpore makes it read-only, even for its owner
+        with open(beside, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except Exception as error:
+        beside.unlink(missing_ok=True)
+        raise OSError(f"cannot write checkpoint '{path}': {str(error).strip().splitlines()[0]}") from error
+
+
+def read(path):
+    """Reads a MindSpore checkpoint, ours or another's.
+
+    Args:
+        path (Path): A .ckpt file.
+
+    Returns:
+        tuple[dict[str, ndarray], dict]: The arrays, and the card; an empty card for files that have none.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is truncated, damaged or no checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint file '{path}'")
+    try:
+        entries = ms.load_checkpoint(str(path))
+    except Exception as error:
+        raise ValueError(f"'{path}' is truncated or not a MindSpore checkpoint") from error
+    texts = {name: entries.pop(name) for name in (_CARD, _DIGEST) if isinstance(entries.get(name), str)}
+    arrays = {name: value.asnumpy() for name, value in entries.items() if isinstance(value, Tensor)}
+    if not arrays:
+        raise ValueError(f"'{path}' holds no parameters")
+    if _DIGEST in texts and texts[_DIGEST] != digest(arrays, texts.get(_CARD, "")):
+        raise ValueError(f"'{path}' is damaged: its contents do not match its digest")
+    return arrays, json.loads(texts.get(_CARD, "{}"))
+
+
+def online_backbone(arrays):
+    """The online backbone of a full checkpoint with MindCV's names, or a backbone-only checkpoint as it is.
+
+    Args:
+        arrays (dict[str, ndarray]): As `read` gives them.
+    """
+    prefix = "online.backbone."
+    if any(name.startswith(prefix) for name in arrays):
+        return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
+    return dict(arrays)
+
+
+def load_into(cell, arrays, source):
+    """Sets every parameter of a cell, by its exact name and shape; nothing is guessed and nothing left out.
+
+    Args:
+        cell (Cell): What to load into.
+        arrays (dict[str, ndarray]): One array a parameter.
+        source (str): What to call the arrays in messages: a path.
+
+    Returns:
+        int: Number of parameters set.
+
+    Raises:
+        ValueError: A parameter is missing, left over or of another shape; nothing has been set then.
+    """
+    parameters = {p.name: p for p in cell.get_parameters()}
+    problems = []
+    missing = [name for name in parameters if name not in arrays]
+    unexpected = [name for name in arrays if name not in parameters]
+    if missing:
+        problems.append(f"{len(missing)} of {len(parameters)} parameters missing ({_some(missing)})")
+    if unexpected:
+        problems.append(f"{len(unexpected)} unexpected ({_some(unexpected)})")
+    shapes = [
+        f"{name}: {arrays[name].shape} in the file, {tuple(p.shape)} in the network"
+        for name, p in parameters.items()
+        if name in arrays and arrays[name].shape != (tuple(p.shape) or (1,))  # scalars are stored as one element
+    ]
+    if shapes:
+        problems.append(f"{len(shapes)} of another shape ({_some(shapes)})")
+    if problems:
+        raise ValueError(f"'{source}' does not fit the network: {'; '.join(problems)}")
+    for name, parameter in parameters.items():
+        parameter.set_data(Tensor(arrays[name].reshape(parameter.shape), parameter.dtype))
+    return len(parameters)
+
+
+def _some(names, count=3):
+    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
+
+
+def load_backbone(backbone, path, model):
+    """Loads the online backbone of a full or backbone-only checkpoint, MindCV's own included.
+
+    Args:
+        backbone (Cell): See `backbones.create_backbone`.
+        path (Path): A .ckpt file.
+        model (str): The backbone's name, to compare with the checkpoint's.
+
+    Returns:
+        dict: The checkpoint's card.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no checkpoint, or one of another model.
+    """
+    arrays, card = read(path)
+    if card.get("model", model) != model:
+        raise ValueError(f"'{path}' is a checkpoint of {card['model']}, not of {model}: set --model {card['model']}")
+    arrays = online_backbone(arrays)
+    if "kind" not in card:  # MindCV's supervised weights come with a classifier, which a backbone has not
+        arrays = {name: array for name, array in arrays.items() if name.split(".")[0] not in backbone.dropped}
+    count = load_into(backbone, arrays, path)
+    logger.info(f"{path}: backbone {count}/{count} loaded, 0 missing, 0 unexpected")
+    return card
+
+
+def make_output_folder(folder):
+    """Makes a folder and proves that it can be written to.
+
+    Raises:
+        OSError: It cannot.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"ckpt_save_dir: cannot write to '{folder}' ({error.strerror})") from error
+
+
+def prune(folder, model, keep):
+    """Deletes all but the newest checkpoints of a model, each with its backbone-only twin.
+
+    Args:
+        folder (Path): Where they are.
+        model (str): First part of their names.
+        keep (int): How many stay.
+    """
+    full = [f for f in Path(folder).glob(f"{model}-*.ckpt") if not f.stem.endswith("_backbone")]
+    for file in sorted(full, key=lambda f: f.stat().st_mtime_ns)[:-keep]:
+        file.unlink()
+        file.with_name(f"{file.stem}_backbone.ckpt").unlink(missing_ok=True)

@@ -1,0 +1,112 @@
+"""Scores a pretrained backbone: `python validate.py --config configs/byol/....yaml --ckpt_path ...`."""
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+import mindspore as ms
+
+from config import parse_args
+from mindbyol import checkpoint, runtime
+from mindbyol.backbones import create_backbone
+from mindbyol.byol import Normalize
+from mindbyol.callbacks import setup_logging
+from mindbyol.data import create_eval_loader, create_source
+from mindbyol.evaluation.features import FeatureExtractor, extract
+from mindbyol.evaluation.knn import WeightedKNN
+
+logger = logging.getLogger("mindbyol.validate")
+
+
+def open_splits(args):
+    """The bank and the queries of kNN, both with labels."""
+    splits = [create_source(args, split) for split in (args.train_split, args.val_split)]
+    for source in splits:
+        if source.labels is None:
+            raise ValueError(f"dataset: {source.description}: no labels to score with")
+    return splits
+
+
+def choose_ks(ks, bank_size):
+    """The numbers of neighbours that a bank of this size has."""
+    possible = [k for k in ks if k <= bank_size]
+    if not possible:
+        raise ValueError(f"knn_k: {min(ks)} neighbours asked for, but the bank has {bank_size} images")
+    if len(possible) < len(ks):
+        logger.warning(f"knn_k: the bank has {bank_size} images, so only k = {possible} are scored")
+    return possible
+
+
+def create_extractor(args):
+    """The recipe's backbone with the checkpoint's weights, stem and padding; None without a checkpoint."""
+    if not args.ckpt_path:
+        if not args.baselines:
+            raise ValueError("ckpt_path: which checkpoint is to be scored? (--baselines True scores without one)")
+        return None
+    card = checkpoint.read(args.ckpt_path)[1]
+    stem, padding = card.get("stem", args.stem), card.get("padding", args.padding)
+    backbone = create_backbone(args.model, stem, padding, args.image_resize)
+    checkpoint.load_backbone(backbone, args.ckpt_path, args.model)
+    return FeatureExtractor(backbone, Normalize(args.mean, args.std))
+
+
+def untrained_extractor(args):
+    """The backbone as train.py starts with it: the same seed gives the same weights."""
+    ms.set_seed(args.seed)
+    backbone = create_backbone(args.model, args.stem, args.padding, args.image_resize)
+    return FeatureExtractor(backbone, Normalize(args.mean, args.std))
+
+
+def pixels(images):
+    """Raw pixels in the place of features."""
+    return images.reshape(len(images), -1)
+
+
+def main(argv=None):
+    setup_logging()
+    try:
+        args = parse_args(argv)
+        runtime.setup(args)
+        bank, queries = open_splits(args)
+        ks = choose_ks(args.knn_k, len(bank))
+        extractors = {"trained": create_extractor(args)}
+        if args.baselines:
+            extractors.update({"untrained": untrained_extractor(args), "pixels": pixels})
+        if args.results and not os.access(Path(args.results).absolute().parent, os.W_OK):
+            raise OSError(f"results: cannot write '{args.results}'")
+    except (ValueError, OSError) as error:
+        sys.exit(f"validate.py: {error}")
+
+    scores = {}
+    for what, extractor in extractors.items():
+        if extractor is None:
+            continue
+        features = [extract(extractor, create_eval_loader(args, source)) for source in (bank, queries)]
+        scores[what] = WeightedKNN(ks, args.knn_temperature).fit(*features[0]).score(*features[1])
+        lines = (
+            f"k = {k}: top-1 {scores[what][f'knn{k}_top1']:.2f}%, top-5 {scores[what][f'knn{k}_top5']:.2f}%" for k in ks
+        )
+        logger.info(
+            f"kNN on {what} features ({features[0][0].shape[1]} numbers an image), bank: {bank.description}, "
+            f"scored on: {queries.description}\n" + "\n".join(lines)
+        )
+    if args.results:
+        report = {
+            "model": args.model,
+            "ckpt_path": args.ckpt_path,
+            "bank": bank.description,
+            "split": queries.description,
+            "images": len(queries),
+            "knn_temperature": args.knn_temperature,
+            "scores": scores,
+        }
+        beside = Path(f"{args.results}.partial")
+        beside.write_text(json.dumps(report, indent=2) + "\n")
+        beside.replace(args.results)
+    return scores
+
+
+if __name__ == "__main__":
+    main()
