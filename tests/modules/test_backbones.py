@@ -112,10 +112,10 @@ def test_torch_padding_is_a_zero_border_before_the_pool():
         (dict(model="repvgg_a0"), "'repvgg_a0' cannot be used as a backbone: .* Among those that can: resnet18"),
         (dict(model="volo_d1"), "no forward_features"),
         (dict(model="hrnet_w32"), "several maps"),
-        (dict(model="vgg16", image_size=16), "image_resize: 'vgg16' takes no images of 16 pixels"),
+        (dict(model="densenet121", image_size=16), "image_resize: 'densenet121' takes no images of 16 pixels"),
         (dict(model="resnet18", stem="tiny"), "stem: 'tiny' is none of imagenet, small"),
-        (dict(model="vgg11", stem="small"), "stem: small is for MindCV's ResNets"),
-        (dict(model="vgg11", padding="same"), "padding: same is for MindCV's ResNets"),
+        (dict(model="squeezenet1_0", stem="small"), "stem: small is for MindCV's ResNets"),
+        (dict(model="squeezenet1_0", padding="same"), "padding: same is for MindCV's ResNets"),
         (dict(model="resnet18", padding="zero"), "padding: 'zero' is none of mindcv, torch, same"),
     ],
 )

@@ -1,0 +1,44 @@
+import json
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mindbyol.callbacks import NonFiniteLoss, TrainLog
+
+PLAN = SimpleNamespace(total_steps=20, steps_per_epoch=10, effective_batch=64)
+NAMES = ("byol_loss", "projection_std", "tau", "lr")
+
+
+def run(tmp_path, losses, std=0.06, interval=4, names=NAMES):
+    log = TrainLog(tmp_path, names, PLAN, 2, interval, 256)
+    try:
+        for step, loss in enumerate(losses):
+            log.update(np.float32(loss), [np.float32(x) for x in (loss, std, 0.99 + step / 1000, 0.1)], 0.0)
+    finally:
+        log.close()
+    return [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_line_each_interval_and_at_the_end_of_an_epoch(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    records = run(tmp_path, np.arange(1, 13))
+    assert [(r["epoch"], r["step"]) for r in records] == [(1, 4), (1, 8), (1, 10), (2, 12)]
+    assert [r["loss"] for r in records] == [2.5, 6.5, 9.5, 11.5]  # means since the line before
+    assert records[0]["tau"] == pytest.approx(0.993) and "probe_accuracy" not in records[0]
+    assert "Epoch: [1/2], batch: [4/10], loss: 2.5000, lr: 0.10000, tau: 0.99300, std: 0.0600 (1/sqrt(d): 0.0625)" in (
+        caplog.text
+    )
+    assert "probe" not in caplog.text and "collapse" not in caplog.text
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path, bad):
+    with pytest.raises(NonFiniteLoss, match=rf"the loss is {bad} at step 6: .*--base_lr"):
+        run(tmp_path, [1, 1, 1, 1, 1, bad, 1, 1])
+
+
+def test_collapse_is_said_in_words(tmp_path, caplog):
+    run(tmp_path, [0.01] * 4, std=0.001)
+    assert "collapse: the projections of different images are nearly equal" in caplog.text

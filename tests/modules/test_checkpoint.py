@@ -1,0 +1,126 @@
+import os
+
+import numpy as np
+import pytest
+
+import mindcv
+import mindspore as ms
+from mindspore import nn
+
+from mindbyol import checkpoint
+from mindbyol.backbones import create_backbone
+
+ARRAYS = {
+    "online.backbone.conv1.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "target.backbone.conv1.weight": np.ones((2, 3), np.float32),
+    "global_step": np.array([7], np.int32),
+}
+
+
+def test_what_is_written_is_read(tmp_path):
+    checkpoint.write(tmp_path / "a.ckpt", ARRAYS, {"model": "resnet18", "epoch": 3})
+    arrays, card = checkpoint.read(tmp_path / "a.ckpt")
+    assert card == {"model": "resnet18", "epoch": 3} and arrays.keys() == ARRAYS.keys()
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(arrays[name], array)
+        assert arrays[name].dtype == array.dtype
+    assert [file.name for file in tmp_path.iterdir()] == ["a.ckpt"]
+
+
+def test_the_online_backbone_and_not_the_target():
+    backbone = checkpoint.online_backbone(dict(reversed(ARRAYS.items())))
+    assert list(backbone) == ["conv1.weight"] and backbone["conv1.weight"].sum() == 15
+
+
+@pytest.mark.parametrize("kept", [0, 10, 0.5, 0.99])
+def test_truncated(tmp_path, kept):
+    path = tmp_path / "a.ckpt"
+    checkpoint.write(path, {"w": np.zeros((100, 100), np.float32)}, {})
+    data = path.read_bytes()
+    path.write_bytes(data[: kept if kept in (0, 10) else int(kept * len(data))])
+    with pytest.raises(ValueError, match="a.ckpt' (is truncated or not a MindSpore checkpoint|is damaged)"):
+        checkpoint.read(path)
+
+
+def test_one_changed_bit_is_noticed(tmp_path):
+    path = tmp_path / "a.ckpt"
+    checkpoint.write(path, {"w": np.ones((50, 50), np.float32)}, {})
+    data = bytearray(path.read_bytes())
+    data[data.find(np.ones(50, np.float32).tobytes()) + 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="damaged: its contents do not match its digest"):
+        checkpoint.read(path)
+
+
+def test_not_a_checkpoint(tmp_path):
+    (tmp_path / "a.ckpt").write_text("hello")
+    with pytest.raises(ValueError, match="truncated or not a MindSpore checkpoint"):
+        checkpoint.read(tmp_path / "a.ckpt")
+    with pytest.raises(FileNotFoundError, match="no checkpoint file"):
+        checkpoint.read(tmp_path / "b.ckpt")
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "a.ckpt"
+    checkpoint.write(path, ARRAYS, {"epoch": 1})
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("No space left on device")))
+    with pytest.raises(OSError, match="cannot write checkpoint .*No space left"):
+        checkpoint.write(path, ARRAYS, {"epoch": 2})
+    assert checkpoint.read(path)[1] == {"epoch": 1} and os.listdir(tmp_path) == ["a.ckpt"]
+
+
+def test_load_into_names_what_does_not_fit():
+    cell = nn.Dense(3, 2)
+    good = {"weight": np.ones((2, 3), np.float32), "bias": np.ones(2, np.float32)}
+    assert checkpoint.load_into(cell, good, "x") == 2 and cell.weight.asnumpy().sum() == 6
+    for arrays, message in [
+        ({"weight": good["weight"]}, r"1 of 2 parameters missing \(bias\)"),
+        ({**good, "gamma": np.ones(1)}, r"1 unexpected \(gamma\)"),
+        ({**good, "weight": np.zeros((3, 2))}, r"weight: \(3, 2\) in the file, \(2, 3\) in the network"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            checkpoint.load_into(cell, arrays, "x")
+    assert cell.weight.asnumpy().sum() == 6
+
+
+def test_load_backbone_takes_full_backbone_only_and_mindcvs_own(tmp_path):
+    backbone = create_backbone("resnet18", image_size=32)
+    wanted = {p.name: np.full(p.shape, 0.5, np.float32) for p in backbone.get_parameters()}
+    full = {f"online.backbone.{name}": array for name, array in wanted.items()}
+    full.update({f"target.backbone.{name}": 0 * array for name, array in wanted.items()})
+    checkpoint.write(tmp_path / "full.ckpt", full, {"kind": "byol", "model": "resnet18"})
+    checkpoint.write(tmp_path / "backbone.ckpt", wanted, {"kind": "backbone", "model": "resnet18"})
+    theirs = mindcv.create_model("resnet18")
+    for parameter in theirs.get_parameters():
+        parameter.set_data(ms.Tensor(np.full(parameter.shape, 0.5, np.float32)))
+    ms.save_checkpoint(theirs, str(tmp_path / "mindcv.ckpt"))
+    for file in ("full", "backbone", "mindcv"):
+        checkpoint.load_into(backbone, {name: 0 * array for name, array in wanted.items()}, "zeros")
+        checkpoint.load_backbone(backbone, tmp_path / f"{file}.ckpt", "resnet18")
+        assert all((p.asnumpy() == 0.5).all() for p in backbone.get_parameters()), file
+    with pytest.raises(ValueError, match="is a checkpoint of resnet18, not of resnet50"):
+        checkpoint.load_backbone(backbone, tmp_path / "full.ckpt", "resnet50")
+
+
+def test_prune_keeps_the_newest_and_their_twins(tmp_path):
+    for epoch in (9, 10, 11):
+        for kind in ("", "_backbone"):
+            path = tmp_path / f"resnet18-{epoch}_1{kind}.ckpt"
+            path.touch()
+            os.utime(path, (epoch, epoch))
+    (tmp_path / "resnet50-1_1.ckpt").touch()
+    checkpoint.prune(tmp_path, "resnet18", 2)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "resnet18-10_1.ckpt",
+        "resnet18-10_1_backbone.ckpt",
+        "resnet18-11_1.ckpt",
+        "resnet18-11_1_backbone.ckpt",
+        "resnet50-1_1.ckpt",
+    ]
+
+
+def test_output_folder(tmp_path):
+    checkpoint.make_output_folder(tmp_path / "new" / "deep")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="ckpt_save_dir: cannot write to .*file/below"):
+        checkpoint.make_output_folder(tmp_path / "file" / "below")

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from mindbyol.evaluation.knn import WeightedKNN
+
+
+def test_hand_computed_votes():
+    # On the unit circle; the query lies at 0 degrees. Class 0 at 10 degrees, class 1 at 60 and -60.
+    angles = np.radians([10, 60, -60, 180])
+    bank = np.stack([np.cos(angles), np.sin(angles)], 1) * [[1], [5], [0.1], [1]]  # lengths do not count
+    labels = np.array([0, 1, 1, 2])
+    query = np.array([[3.0, 0.0]])
+    # k = 3, T = 1: class 0 gets exp(cos 10) = 2.68, class 1 gets 2 exp(0.5) = 3.30. T = 0.07: class 0 wins.
+    assert WeightedKNN([3], 1.0).fit(bank, labels).score(query, [1]) == {"knn3_top1": 100.0, "knn3_top5": 100.0}
+    assert WeightedKNN([3], 0.07).fit(bank, labels).score(query, [0])["knn3_top1"] == 100.0
+
+
+def test_a_class_without_a_vote_is_not_in_the_top_five():
+    knn = WeightedKNN([1]).fit(np.eye(6), np.arange(6))
+    assert knn.score(np.eye(6)[:1], [1]) == {"knn1_top1": 0.0, "knn1_top5": 0.0}
+
+
+def test_agrees_with_a_slow_version_in_any_blocks():
+    rng = np.random.default_rng(0)
+    bank, labels = rng.standard_normal((60, 8)).astype(np.float32), rng.integers(0, 7, 60)
+    queries, wanted = rng.standard_normal((23, 8)).astype(np.float32), rng.integers(0, 7, 23)
+    hits = {(k, t): 0 for k in (5, 20) for t in (1, 5)}
+    for query, label in zip(queries, wanted):
+        similarity = bank @ query / np.linalg.norm(bank, axis=1) / np.linalg.norm(query)
+        order = np.argsort(-similarity)
+        for k in (5, 20):
+            votes = {}
+            for i in order[:k]:
+                votes[labels[i]] = votes.get(labels[i], 0) + np.exp(similarity[i] / 0.07)
+            ranking = sorted(votes, key=votes.get, reverse=True)
+            for t in (1, 5):
+                hits[k, t] += label in ranking[:t]
+    expected = {f"knn{k}_top{t}": 100 * n / 23 for (k, t), n in hits.items()}
+    for block in (4, 256):
+        assert WeightedKNN([5, 20], block=block).fit(bank, labels).score(queries, wanted) == pytest.approx(expected)
+
+
+def test_more_neighbours_than_images():
+    with pytest.raises(ValueError, match="knn_k: 10 neighbours asked for, but the bank has 3 images"):
+        WeightedKNN([10]).fit(np.eye(3), np.arange(3))
