@@ -189,8 +189,8 @@ def _save(cache_file, index, folders):
         with os.fdopen(descriptor, "wb") as file:
             file.write(json.dumps(header).encode() + b"\n")
             for array in (index._names, index._ends, index.labels):
-                file.write(b"\0" * (-file.tell() % 64))
                 if array is not None:
+                    file.write(b"\0" * (-file.tell() % 64))
                     file.write(array)
         os.replace(beside, cache_file)
     except BaseException:
