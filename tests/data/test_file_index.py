@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mindbyol.data import file_index
-from mindbyol.data.file_index import FileIndex, index_images
+from mindbyol.data.file_index import FileIndex, index_images, index_list
 
 
 @pytest.fixture
@@ -45,6 +45,17 @@ def test_the_second_time_the_cached_index_is_used(folder, scans, caplog, with_cl
             assert index.labels is None and index.class_names is None
     assert len(scans) == 1
     assert "images: 4 images, from the index" in caplog.text
+
+
+def test_a_long_list_is_cached_until_it_changes(folder, caplog):
+    caplog.set_level("INFO")
+    (folder / "train_list.txt").write_text("a/1.jpg 7\n")
+    for _ in range(2):
+        index = index_list(folder, "train_list.txt", cache_from=1)
+        assert list(index) == ["a/1.jpg"] and index.labels.tolist() == [7]
+    assert "from the index" in caplog.text
+    (folder / "train_list.txt").write_text("a/1.jpg\t7\nb/2.jpg  3\n")
+    assert list(index_list(folder, "train_list.txt", cache_from=1)) == ["a/1.jpg", "b/2.jpg"]
 
 
 def test_small_folders_leave_no_cache(folder, tmp_path):
@@ -102,7 +113,7 @@ def test_a_long_scan_reports_where_it_is(folder, monkeypatch, caplog):
 
 def test_names_cost_little_more_than_their_letters():
     tracemalloc.start()
-    index = FileIndex.from_names(f"n{n % 1000:08}/n{n % 1000:08}_{n:06}.JPEG" for n in range(50_000))
+    index = FileIndex.from_names(b"n%08d/n%08d_%06d.JPEG" % (n % 1000, n % 1000, n) for n in range(50_000))
     cost = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert index[49_999] == "n00000999/n00000999_049999.JPEG"
