@@ -15,7 +15,7 @@ from config import parse_args
 from mindbyol import checkpoint, runtime
 from mindbyol.build import Plan, create_byol, create_train_step
 from mindbyol.callbacks import NonFiniteLoss, TrainLog, setup_logging
-from mindbyol.data import create_pretrain_loader, create_source
+from mindbyol.data import pretrain_loader_from_args, source_from_args
 
 logger = logging.getLogger("mindbyol.train")
 
@@ -29,9 +29,9 @@ def prepare(args):
     target = runtime.setup(args)
 
     # 2. the data, and what follows from their number
-    source = create_source(args, args.train_split)
+    source = source_from_args(args, args.train_split, args.num_samples)
     plan = Plan(args, len(source))
-    loader = create_pretrain_loader(args, source, plan.steps_per_epoch)
+    loader = pretrain_loader_from_args(args, source, batches_per_epoch=plan.steps_per_epoch)
 
     # 3. the network, weights to start from, the optimizer
     num_classes = len(source.class_names) if args.probe and source.labels is not None else None

@@ -13,7 +13,7 @@ from mindbyol import checkpoint, runtime
 from mindbyol.backbones import create_backbone
 from mindbyol.byol import Normalize
 from mindbyol.callbacks import setup_logging
-from mindbyol.data import create_eval_loader, create_source
+from mindbyol.data import eval_loader_from_args, source_from_args
 from mindbyol.evaluation.features import FeatureExtractor, extract
 from mindbyol.evaluation.knn import WeightedKNN
 
@@ -22,7 +22,7 @@ logger = logging.getLogger("mindbyol.validate")
 
 def open_splits(args):
     """The bank and the queries of kNN, both with labels."""
-    splits = [create_source(args, split) for split in (args.train_split, args.val_split)]
+    splits = [source_from_args(args, args.train_split, args.num_samples), source_from_args(args, args.val_split)]
     for source in splits:
         if source.labels is None:
             raise ValueError(f"dataset: {source.description}: no labels to score with")
@@ -83,7 +83,7 @@ def main(argv=None):
     for what, extractor in extractors.items():
         if extractor is None:
             continue
-        features = [extract(extractor, create_eval_loader(args, source)) for source in (bank, queries)]
+        features = [extract(extractor, eval_loader_from_args(args, source)) for source in (bank, queries)]
         scores[what] = WeightedKNN(ks, args.knn_temperature).fit(*features[0]).score(*features[1])
         lines = (
             f"k = {k}: top-1 {scores[what][f'knn{k}_top1']:.2f}%, top-5 {scores[what][f'knn{k}_top5']:.2f}%" for k in ks

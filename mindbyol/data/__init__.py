@@ -1,10 +1,15 @@
-"""From a recipe to its images: sources, and loaders of views and of evaluation images."""
+"""The data path: sources (what images there are), views (what becomes of an image), loaders (order and batches).
 
-from mindbyol.data import sources
+The functions here turn the recipe (the namespace of `config.parse_args`) into these objects.
+"""
+
 from mindbyol.data.loader import EvalLoader, PretrainLoader
+from mindbyol.data.sources import create_source
 from mindbyol.data.views import EvalTransform, TwoViewTransform
 
 _VIEW_KEYS = (
+    "interpolation",
+    "jitter",
     "scale",
     "ratio",
     "hflip",
@@ -18,27 +23,33 @@ _VIEW_KEYS = (
 )
 
 
-def create_source(args, split):
-    """The images of a split; see `sources.create_source`. `num_samples` holds for the training split."""
-    num_samples = args.num_samples if split == args.train_split else None
-    return sources.create_source(args.dataset, args.data_dir, split, args.dataset_download, num_samples)
+def source_from_args(args, split, num_samples=None):
+    """Opens a split of the recipe's data set; `num_samples` takes only so many images, evenly spaced."""
+    return create_source(args.dataset, args.data_dir, split, args.dataset_download, num_samples)
 
 
-def create_transform(args):
-    """The two views of a recipe; see `views.TwoViewTransform`."""
-    keys = {key: getattr(args, key) for key in _VIEW_KEYS}
-    return TwoViewTransform(args.image_resize, args.interpolation, args.jitter, **keys)
+def two_view_transform_from_args(args):
+    """The augmentation of the recipe."""
+    return TwoViewTransform(size=args.image_resize, **{key: getattr(args, key) for key in _VIEW_KEYS})
 
 
-def create_pretrain_loader(args, source, batches_per_epoch):
-    """The view pairs of a whole run; see `loader.PretrainLoader`."""
+def eval_transform_from_args(args):
+    """The evaluation preprocessing of the recipe."""
+    return EvalTransform(args.image_resize, args.crop_pct, args.interpolation)
+
+
+def pretrain_loader_from_args(args, source, rank=0, ranks=1, batches_per_epoch=None, start_batch=0):
+    """The loader of a pretraining run; see `PretrainLoader` for the arguments that the recipe does not give."""
     return PretrainLoader(
         source,
-        create_transform(args),
+        two_view_transform_from_args(args),
         args.batch_size,
         args.epoch_size,
-        args.seed,
-        batches_per_epoch,
+        seed=args.seed,
+        batches_per_epoch=batches_per_epoch,
+        rank=rank,
+        ranks=ranks,
+        start_batch=start_batch,
         num_parallel_workers=args.num_parallel_workers,
         worker_type=args.worker_type,
         on_bad_image=args.on_bad_image,
@@ -46,12 +57,14 @@ def create_pretrain_loader(args, source, batches_per_epoch):
     )
 
 
-def create_eval_loader(args, source):
-    """Every image of a source once, centre-cropped; see `loader.EvalLoader`."""
+def eval_loader_from_args(args, source, rank=0, ranks=1):
+    """The loader of an evaluation of `source`; see `EvalLoader`."""
     return EvalLoader(
         source,
-        EvalTransform(args.image_resize, args.crop_pct, args.interpolation),
+        eval_transform_from_args(args),
         args.batch_size,
+        rank=rank,
+        ranks=ranks,
         num_parallel_workers=args.num_parallel_workers,
         worker_type=args.worker_type,
         on_bad_image=args.on_bad_image,

@@ -120,8 +120,8 @@ def resize(image, size, interpolation):
 
 def adjust_brightness(planes, delta):
     """Adds `delta` (a share of 255) to every value, in place."""
-    for plane in planes:
-        cv2.add(plane, round(delta * 255), dst=plane)
+    rows = planes.reshape(-1, planes.shape[-1])
+    cv2.add(rows, round(delta * 255), dst=rows)
 
 
 def adjust_contrast(planes, factor):

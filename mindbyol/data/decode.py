@@ -34,7 +34,7 @@ def decode(item):
         return item
     if not item:
         raise BadImage("the file is empty")
-    # libjpeg fills what is missing with gray instead of failing. The end marker of an embedded thumbnail does not count.
+    # libjpeg fills what is missing with gray instead of failing. The end of an embedded thumbnail does not count.
     if item[:2] == b"\xff\xd8" and item.rfind(b"\xff\xd9", len(item) // 2) < 0:
         raise BadImage("the JPEG file is cut off")
     encoded = np.frombuffer(item, np.uint8)

@@ -1,5 +1,6 @@
 """The names of the image files under a folder: found once, kept small, and cached when there are many."""
 
+import array
 import hashlib
 import json
 import logging
@@ -38,10 +39,12 @@ class FileIndex:
 
     @classmethod
     def from_names(cls, names, labels=None, class_names=None):
-        """Builds an index of `names` (str), with `labels` (int32 array or None) beside them."""
-        encoded = [os.fsencode(name) for name in names]
-        ends = np.cumsum([len(name) for name in encoded], dtype=np.int64)
-        return cls(np.frombuffer(b"".join(encoded), np.uint8), ends, labels, class_names)
+        """Builds an index of `names` (iterable of bytes), with the labels beside them."""
+        letters, ends = bytearray(), array.array("q")
+        for name in names:
+            letters += name
+            ends.append(len(letters))
+        return cls(np.frombuffer(bytes(letters), np.uint8), np.array(ends, np.int64), labels, class_names)
 
     def __len__(self):
         return len(self._ends)
@@ -75,7 +78,57 @@ def index_images(root, with_classes, cache_from=CACHE_FROM):
     Raises:
         ValueError: A class folder holds no image.
     """
-    cache_file = _cache_file(root, with_classes)
+
+    def scan():
+        found = _Scan(os.fsencode(root), with_classes)
+        return found.index, found.folders
+
+    return _cached(root, "classes" if with_classes else "images", scan, cache_from)
+
+
+def index_list(data_dir, list_file, cache_from=CACHE_FROM):
+    """Reads a list of lines `relative/path label`; a long one is cached as the index of a folder is.
+
+    Args:
+        data_dir (str or Path): Folder of the list.
+        list_file (str): Its name.
+        cache_from (int): Number of images from which on the index is cached.
+
+    Returns:
+        FileIndex: Names as they are in the list; the class names are the numbers of the labels.
+
+    Raises:
+        ValueError: A line is not of this form, or there is none.
+    """
+    path = os.path.join(data_dir, list_file)
+
+    def read():
+        labels = array.array("i")
+
+        def names(file):
+            for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
+                name, _, label = line.strip().replace(b"\t", b" ").rpartition(b" ")
+                if not name.strip() or not label.isdigit() or len(label) > 6:
+                    raise ValueError(f"{path}:{number}: {os.fsdecode(line.strip())!r} is not 'relative/path label'")
+                labels.append(int(label))
+                yield name.rstrip()
+
+        with open(path, "rb") as file:
+            index = FileIndex.from_names(names(file))
+        if not labels:
+            raise ValueError(f"{path} names no image")
+        index.labels = np.array(labels, np.int32)
+        index.class_names = [str(label) for label in range(max(labels) + 1)]
+        return index, {str(list_file): os.stat(path).st_mtime_ns}
+
+    return _cached(data_dir, list_file, read, cache_from)
+
+
+def _cached(root, kind, make, cache_from):
+    """Takes the index from the cache, or makes it: `make` returns it and {path under root: time of its last change}."""
+    cache_file = _cache_file(root, kind)
     if cache_file.exists():
         started = time.monotonic()
         index = _load_if_fresh(cache_file, root)
@@ -83,14 +136,13 @@ def index_images(root, with_classes, cache_from=CACHE_FROM):
             seconds = time.monotonic() - started
             logger.info("%s: %d images, from the index %s (%.1f s)", root, len(index), cache_file, seconds)
             return index
-    scan = _Scan(os.fsencode(root), with_classes)
-    index = FileIndex(scan.names, scan.ends, scan.labels, scan.class_names)
+    index, changed = make()
     if len(index) >= cache_from:
         try:
-            _save(cache_file, index, scan.folders)
+            _save(cache_file, index, changed)
             index = _load(cache_file)
         except OSError as error:
-            logger.warning("The index of %s cannot be kept (%s): the next start scans it again", root, error)
+            logger.warning("The index of %s cannot be kept (%s): the next start makes it again", root, error)
     return index
 
 
@@ -98,46 +150,42 @@ class _Scan:
     def __init__(self, root, with_classes):
         self.folders = {}  # Relative name: time of the last change in ns.
         self._root = root
-        self._blob = bytearray()
-        self._ends = []
+        self._found = 0
         self._started = self._reported = time.monotonic()
         if with_classes:
-            self.labels, self.class_names = self._walk_classes()
+            _, class_folders = self._list(b"")
+            labels = array.array("i")
+            self.index = FileIndex.from_names(self._walk_classes(class_folders, labels))
+            self.index.labels = np.array(labels, np.int32)
+            self.index.class_names = [os.fsdecode(folder) for folder in class_folders]
         else:
-            self.labels, self.class_names = None, None
-            self._walk(b"", ())
-        self.names = np.frombuffer(bytes(self._blob), np.uint8)
-        self.ends = np.array(self._ends, np.int64)
-        del self._blob, self._ends
+            self.index = FileIndex.from_names(self._walk(b"", ()))
         seconds = time.monotonic() - self._started
         if seconds > _REPORT_EVERY:
-            logger.info("Scanned %s: %d images in %.0f s", os.fsdecode(root), len(self.ends), seconds)
+            logger.info("Scanned %s: %d images in %.0f s", os.fsdecode(root), len(self.index), seconds)
 
-    def _walk_classes(self):
-        _, class_folders = self._list(b"")
-        counts = []
-        for folder in class_folders:
-            before = len(self._ends)
-            self._walk(folder, (self._identity(b""),))
-            counts.append(len(self._ends) - before)
-            if counts[-1] == 0:
+    def _walk_classes(self, class_folders, labels):
+        for label, folder in enumerate(class_folders):
+            before = len(labels)
+            for name in self._walk(folder, (self._identity(b""),)):
+                labels.append(label)
+                yield name
+            if len(labels) == before:
                 where = os.fsdecode(os.path.join(self._root, folder))
                 raise ValueError(f"The class folder {where} holds no image: remove it, or put its images there")
-        labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-        return labels, [os.fsdecode(folder) for folder in class_folders]
 
     def _walk(self, folder, above):
         identity = self._identity(folder)
         if identity in above:
             return  # A link back to a folder that we are in.
         files, folders = self._list(folder)
+        self._found += len(files)
+        self._report(0)
         for name in files:
-            self._blob += os.path.join(folder, name)
-            self._ends.append(len(self._blob))
+            yield os.path.join(folder, name)
         del files
-        self._report()
         for name in folders:
-            self._walk(os.path.join(folder, name), above + (identity,))
+            yield from self._walk(os.path.join(folder, name), above + (identity,))
 
     def _identity(self, folder):
         status = os.stat(os.path.join(self._root, folder))
@@ -159,26 +207,26 @@ class _Scan:
                     folders.append(entry.name)
         return sorted(files), sorted(folders)
 
-    def _report(self, pending=0):
+    def _report(self, pending):
         now = time.monotonic()
         if now - self._reported > _REPORT_EVERY:
             self._reported = now
-            logger.info("Scanning %s: %d images so far", os.fsdecode(self._root), len(self._ends) + pending)
+            logger.info("Scanning %s: %d images so far", os.fsdecode(self._root), self._found + pending)
 
 
-def _cache_file(root, with_classes):
+def _cache_file(root, kind):
     folder = os.environ.get("MINDBYOL_CACHE")
     if not folder:
         folder = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "mindbyol")
-    key = f"{os.path.realpath(root)}\n{with_classes}".encode(errors="surrogateescape")
+    key = f"{os.path.realpath(root)}\n{kind}".encode(errors="surrogateescape")
     return Path(folder) / f"index-{hashlib.sha256(key).hexdigest()[:16]}"
 
 
-def _save(cache_file, index, folders):
+def _save(cache_file, index, changed):
     """One line of JSON, then the arrays, each starting at a multiple of 64 bytes."""
     header = {
         "format": _FORMAT,
-        "folders": folders,
+        "changed": changed,
         "class_names": index.class_names,
         "names": len(index._names),
         "images": len(index),
@@ -188,10 +236,10 @@ def _save(cache_file, index, folders):
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(json.dumps(header).encode() + b"\n")
-            for array in (index._names, index._ends, index.labels):
-                file.write(b"\0" * (-file.tell() % 64))
-                if array is not None:
-                    file.write(array)
+            for part in (index._names, index._ends, index.labels):
+                if part is not None:
+                    file.write(b"\0" * (-file.tell() % 64))
+                    file.write(part)
         os.replace(beside, cache_file)
     except BaseException:
         os.unlink(beside)
@@ -221,11 +269,11 @@ def _load_if_fresh(cache_file, root):
             header = json.loads(file.readline())
         if header["format"] != _FORMAT:
             return None
-        for folder, changed in header["folders"].items():
-            if os.stat(os.path.join(root, folder)).st_mtime_ns != changed:
-                logger.info("%s has changed since it was indexed: scanning it again", os.path.join(root, folder))
+        for name, changed in header["changed"].items():
+            if os.stat(os.path.join(root, name)).st_mtime_ns != changed:
+                logger.info("%s has changed since it was indexed: making its index anew", os.path.join(root, name))
                 return None
         return _load(cache_file)
     except (OSError, ValueError, KeyError) as error:  # Gone, cut off or not ours: scan again.
-        logger.info("The index %s is not usable (%s): scanning again", cache_file, error)
+        logger.info("The index %s is not usable (%s): making it anew", cache_file, error)
         return None

@@ -173,7 +173,7 @@ class PretrainLoader(_Loader):
         return max(0, self.epochs * self.batches_per_epoch - self.start_batch)
 
     def __iter__(self):
-        """Yields (view_1, view_2), uint8, each (batch, 3, size, size), and the int32 labels (batch,) if there are any."""
+        """Yields view_1 and view_2, uint8, each (batch, 3, size, size), and int32 labels (batch,) if there are any."""
         labels = self.source.labels
         for views, indices in self._batches(self._plan()):
             yield tuple(views) if labels is None else (*views, np.asarray(labels)[indices])

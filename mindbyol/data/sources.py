@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mindbyol.data.binary_files import BinaryFiles, Digits
-from mindbyol.data.file_index import FileIndex, index_images
+from mindbyol.data.file_index import index_images, index_list
 
 DATASETS = ("imagenet", "folder", "cifar10", "cifar100", "stl10", "digits", "mindrecord")
 
@@ -140,25 +140,12 @@ def _open_imagenet(data_dir, split):
 
 
 def _open_list(data_dir, split, list_file):
-    names, labels = [], []
-    with open(list_file, encoding="utf-8", errors="surrogateescape") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            parts = line.rsplit(maxsplit=1)
-            if len(parts) != 2 or not parts[1].isdecimal():
-                raise ValueError(f"{list_file}:{number}: {line.strip()!r} is not 'relative/path label'")
-            names.append(parts[0])
-            labels.append(int(parts[1]))
-    if not names:
-        raise ValueError(f"{list_file} names no image")
-    roots = [root for root in (data_dir, data_dir / split) if (root / names[0]).is_file()]
+    index = index_list(data_dir, list_file.name)
+    roots = [root for root in (data_dir, data_dir / split) if (root / index[0]).is_file()]
     if not roots:
         raise FileNotFoundError(
-            f"{names[0]}, named in {list_file}:1, is neither in {data_dir} nor in {data_dir / split}"
+            f"{index[0]}, named in {list_file}:1, is neither in {data_dir} nor in {data_dir / split}"
         )
-    class_names = [str(label) for label in range(max(labels) + 1)]
-    index = FileIndex.from_names(names, np.array(labels, np.int32), class_names)
     return ImageFiles(roots[0], index, f"imagenet {split} ({list_file.name})")
 
 

@@ -79,7 +79,7 @@ class BatchMaker:
 
 
 def default_workers(ranks=1):
-    """Number of workers that suits the machine: the cores this process may use, shared by the ranks on it, at most 16."""
+    """Number of workers that suits the machine: the cores, shared by the ranks on it, at most 16."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min(16, cores // min(ranks, 8)))
 

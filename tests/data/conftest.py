@@ -13,18 +13,23 @@ def photos():
 
 
 @pytest.fixture(scope="session")
-def jpegs(tmp_path_factory, photos):
+def write_jpegs(photos):
+    """A function that writes `count` different crops of the photographs to a folder, as 00.jpg, 01.jpg, ..."""
+
+    def write(folder, count, first=0):
+        rng = np.random.default_rng(first)
+        for number in range(first, first + count):
+            photo = photos[number % len(photos)]
+            top, left = rng.integers(0, 30, 2)
+            crop = np.ascontiguousarray(photo[top : top + 100, left : left + 150, ::-1])
+            assert cv2.imwrite(str(folder / f"{number:02d}.jpg"), crop)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def jpegs(tmp_path_factory, write_jpegs):
     """A folder of 24 different JPEG files."""
     folder = tmp_path_factory.mktemp("jpegs")
-    write_jpegs(folder, photos, 24)
+    write_jpegs(folder, 24)
     return folder
-
-
-def write_jpegs(folder, photos, count, first=0):
-    """Writes `count` different crops of the photographs as 00.jpg, 01.jpg, ..."""
-    rng = np.random.default_rng(first)
-    for number in range(first, first + count):
-        photo = photos[number % len(photos)]
-        top, left = rng.integers(0, 30, 2)
-        crop = np.ascontiguousarray(photo[top : top + 100, left : left + 150, ::-1])
-        assert cv2.imwrite(str(folder / f"{number:02d}.jpg"), crop)

@@ -13,7 +13,6 @@ from mindbyol.data.decode import decode
 from mindbyol.data.loader import EvalLoader, PretrainLoader
 from mindbyol.data.sources import create_source
 from mindbyol.data.views import EvalTransform, TwoViewTransform
-from tests.data.conftest import write_jpegs
 
 TRANSFORM = TwoViewTransform(size=32)
 
@@ -153,8 +152,8 @@ class _KillsItself:
 
 
 @pytest.mark.parametrize("worker_type", ["thread", "process"])
-def test_a_worker_that_hangs_is_an_error(tmp_path, photos, worker_type):
-    write_jpegs(tmp_path, photos, 8)
+def test_a_worker_that_hangs_is_an_error(tmp_path, write_jpegs, worker_type):
+    write_jpegs(tmp_path, 8)
     source = create_source("folder", tmp_path)
     os.unlink(tmp_path / "05.jpg")
     os.mkfifo(tmp_path / "05.jpg")  # Reading it waits for a writer that never comes.
@@ -179,9 +178,9 @@ def test_an_error_in_a_worker_reaches_the_consumer(source):
 
 
 @pytest.fixture
-def damaged(tmp_path, photos):
+def damaged(tmp_path, write_jpegs):
     """24 JPEG files, of which 05.jpg is cut off."""
-    write_jpegs(tmp_path, photos, 24)
+    write_jpegs(tmp_path, 24)
     content = (tmp_path / "05.jpg").read_bytes()
     (tmp_path / "05.jpg").write_bytes(content[: len(content) // 2])
     return create_source("folder", tmp_path)
@@ -202,10 +201,10 @@ def test_a_bad_image_is_replaced_by_the_next(damaged, tmp_path, caplog, worker_t
     assert caplog.text.count("05.jpg cannot be read") == 1
 
 
-def test_the_label_of_a_replaced_image_is_that_of_its_substitute(tmp_path, photos):
+def test_the_label_of_a_replaced_image_is_that_of_its_substitute(tmp_path, write_jpegs):
     for name, label in (("a", 0), ("b", 1)):
         (tmp_path / "train" / name).mkdir(parents=True)
-        write_jpegs(tmp_path / "train" / name, photos, 4, first=4 * label)
+        write_jpegs(tmp_path / "train" / name, 4, first=4 * label)
     (tmp_path / "train" / "a" / "03.jpg").write_bytes(b"")
     source = create_source("imagenet", tmp_path)
     (_, _, labels), *_ = PretrainLoader(source, TRANSFORM, 8, 1, shuffle=False, num_parallel_workers=1)

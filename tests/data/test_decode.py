@@ -1,0 +1,114 @@
+"""Decoding: every kind of image file that turns up in a folder, against Pillow, and what is no image."""
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from mindbyol.data.decode import BadImage, decode
+
+
+@pytest.fixture(scope="module")
+def photo(photos):
+    return photos[0]
+
+
+def encoded(image, kind, **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def assert_same(result, expected, level=1.5):
+    assert result.dtype == np.uint8 and result.shape == expected.shape
+    assert abs(result - expected.astype(float)).mean() < level
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM"])
+def test_formats(photo, kind):
+    data = encoded(Image.fromarray(photo), kind, **({"quality": 95} if kind in ("JPEG", "WEBP") else {}))
+    assert_same(decode(data), photo, 4 if kind in ("JPEG", "WEBP") else 1e-9)
+
+
+def test_pixels_pass_through(photo):
+    assert decode(photo) is photo
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_gray_images_get_three_equal_channels(photo, kind):
+    gray = Image.fromarray(photo).convert("L")
+    result = decode(encoded(gray, kind, quality=95))
+    assert_same(result, np.array(gray.convert("RGB")), 2)
+    assert (result == result[..., :1]).all()
+
+
+def test_transparency_is_dropped(photo):
+    alpha = np.full(photo.shape[:2], 100, np.uint8)
+    assert_same(decode(encoded(Image.fromarray(np.dstack([photo, alpha])), "PNG")), photo, 1e-9)
+    gray = Image.fromarray(np.dstack([photo[..., 0], alpha]))
+    assert_same(decode(encoded(gray, "PNG")), np.repeat(photo[..., :1], 3, axis=2), 1e-9)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_palettes(photo, kind):
+    palette = Image.fromarray(photo).quantize(64)
+    assert_same(decode(encoded(palette, kind)), np.array(palette.convert("RGB")), 1e-9)
+
+
+def test_cmyk_jpegs(photo):
+    cmyk = Image.fromarray(photo).convert("CMYK")
+    assert_same(decode(encoded(cmyk, "JPEG", quality=95)), photo, 4)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_16_bit_images(photo, channels):
+    # Pillow cannot write 16-bit RGB.
+    wide = (photo[..., ::-1] if channels == 3 else photo[..., 0]).astype(np.uint16) * 257
+    data = cv2.imencode(".png", wide)[1].tobytes()
+    assert_same(decode(data), photo if channels == 3 else np.repeat(photo[..., :1], 3, axis=2), 1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(photo, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turned = {
+        1: photo,
+        2: photo[:, ::-1],
+        3: photo[::-1, ::-1],
+        4: photo[::-1],
+        5: photo.transpose(1, 0, 2),
+        6: np.rot90(photo, -1),
+        7: photo[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(photo),
+    }
+    assert_same(decode(encoded(Image.fromarray(photo), "JPEG", quality=95, exif=exif)), turned[orientation], 4)
+
+
+def test_a_single_pixel():
+    data = encoded(Image.fromarray(np.full((1, 1, 3), 200, np.uint8)), "PNG")
+    assert decode(data).tolist() == [[[200, 200, 200]]]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_files_that_were_cut_off_are_bad(photo, kind, share):
+    data = encoded(Image.fromarray(photo), kind)
+    with pytest.raises(BadImage):
+        decode(data[: int(len(data) * share)])
+
+
+def test_a_cut_off_jpeg_with_a_whole_thumbnail_is_bad(photo):
+    thumbnail = encoded(Image.fromarray(photo[::2, ::2]), "JPEG")
+    whole = encoded(Image.fromarray(photo), "JPEG", quality=95, exif=b"Exif\0\0" + thumbnail)
+    assert_same(decode(whole), photo, 4)
+    with pytest.raises(BadImage, match="cut off"):
+        decode(whole[: len(whole) * 3 // 4])
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>not found</html>", b"\xff\xd8\xff\xd9", b"\x89PNG\r\n\x1a\n"])
+def test_what_is_no_image_is_bad(data):
+    with pytest.raises(BadImage):
+        decode(data)
