@@ -1,6 +1,7 @@
 """Pretrains a backbone with BYOL: `python train.py --config configs/byol/....yaml --data_dir ...`."""
 
 import datetime
+import itertools
 import logging
 import sys
 from pathlib import Path
@@ -40,6 +41,10 @@ def prepare(args):
         checkpoint.load_backbone(network.online.backbone, args.ckpt_path, args.model)
     step = create_train_step(args, network, plan)
 
+    # 4. the first batch: images that cannot be read come out before an hour of compiling and training
+    batches = iter(loader)
+    batches = itertools.chain([next(batches)], batches)
+
     (folder / "config.yaml").write_text(yaml.safe_dump({k: v for k, v in vars(args).items() if k != "config"}))
     logger.info(
         "Essential Experiment Configurations:\n"
@@ -64,7 +69,7 @@ def prepare(args):
         f"Tau: {args.base_tau} to 1\n"
         f"Seed: {args.seed}"
     )
-    return folder, source, plan, loader, network, step
+    return folder, source, plan, loader, batches, network, step
 
 
 def make_card(args, source):
@@ -99,13 +104,13 @@ def save(args, folder, network, step, card):
     return backbone
 
 
-def train(args, folder, source, plan, loader, network, step):
+def train(args, folder, source, plan, loader, batches, network, step):
     card = make_card(args, source)
     log = TrainLog(folder, step.statistics, plan, args.epoch_size, args.log_interval, args.projection_size)
     logger.info("compiling the training step; this takes a while the first time")
     backbone = None
     try:
-        for number, batch in enumerate(loader, start=1):
+        for number, batch in enumerate(batches, start=1):
             arrays = batch if network.probe is not None else batch[:2]
             loss, statistics = step(*(Tensor(array) for array in arrays))
             log.update(loss, statistics, loader.wait_seconds)

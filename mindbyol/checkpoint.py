@@ -115,11 +115,11 @@ def online_backbone(arrays):
 
 
 def load_into(cell, arrays, source):
-    """Sets every parameter of a cell, by its exact name and shape; nothing is guessed and nothing left out.
+    """Sets every parameter of a cell, by its exact name within the cell and its shape.
 
     Args:
         cell (Cell): What to load into.
-        arrays (dict[str, ndarray]): One array a parameter.
+        arrays (dict[str, ndarray]): One array a parameter, named as if the cell stood alone.
         source (str): What to call the arrays in messages: a path.
 
     Returns:
@@ -128,7 +128,11 @@ def load_into(cell, arrays, source):
     Raises:
         ValueError: A parameter is missing, left over or of another shape; nothing has been set then.
     """
-    parameters = {p.name: p for p in cell.get_parameters()}
+    return load_parameters(dict(cell.parameters_and_names()), arrays, source)
+
+
+def load_parameters(parameters, arrays, source):
+    """Sets parameters by exact name and shape; nothing is guessed and nothing left out. See `load_into`."""
     problems = []
     missing = [name for name in parameters if name not in arrays]
     unexpected = [name for name in arrays if name not in parameters]

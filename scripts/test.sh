@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Makes .venv, installs what the tests need, checks the formatting and runs the tests. Arguments go to pytest:
+#   bash scripts/test.sh                     everything
+#   bash scripts/test.sh -m "not slow"       without the long end-to-end checks
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/venv.sh
+use_venv requirements-dev.txt
+echo "== black, isort, flake8"
+black --quiet --check . && isort --quiet --check . && flake8
+echo "== pytest $*"
+exec python -m pytest "$@"
