@@ -44,6 +44,11 @@ def number(kind, minimum=None, maximum=None, above=None):
     return parse
 
 
+def accumulation(text):
+    """A number of batches, or `auto`."""
+    return text if text == "auto" else COUNT(text)
+
+
 COUNT = number(int, minimum=1)
 FROM_ZERO = number(int, minimum=0)
 POSITIVE = number(float, above=0)
@@ -83,10 +88,15 @@ def create_parser():
 
     group = parser.add_argument_group("System parameters")
     group.add_argument("--mode", type=number(int, 0, 1), default=0, help="0: graph mode, 1: pynative mode")
+    group.add_argument("--distribute", type=boolean, help="train on all devices msrun started; default: if it did")
     group.add_argument("--device_target", choices=("Ascend", "GPU", "CPU"), help="default: what is there")
     group.add_argument("--jit_level", choices=("O0", "O1", "O2"), help="default: MindSpore's for the device")
     group.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=42, help="decides weights, order and views")
     group.add_argument("--log_interval", type=COUNT, default=100, help="optimizer steps between log lines")
+
+    group.add_argument(
+        "--sync_bn", type=boolean, default=True, help="batch statistics of all devices, when distributed"
+    )
 
     group = parser.add_argument_group("Dataset parameters")
     group.add_argument(
@@ -101,6 +111,7 @@ def create_parser():
     group.add_argument("--dataset_download", type=boolean, default=False, help="fetch CIFAR or STL10 into data_dir")
     group.add_argument("--num_samples", type=COUNT, help="use only the first images of the training split")
     group.add_argument("--batch_size", type=number(int, 2), default=64, help="images a device and forward pass")
+    group.add_argument("--effective_batch", type=number(int, 2), help="images a step, for accumulation 'auto'")
     group.add_argument("--num_parallel_workers", type=COUNT, help="loader workers; default: fits the machine")
     group.add_argument("--worker_type", choices=("thread", "process"), default="thread", help="what a worker is")
     group.add_argument("--on_bad_image", choices=("skip", "stop"), default="skip", help="at an unreadable image")
@@ -147,7 +158,20 @@ def create_parser():
     group.add_argument("--ckpt_save_dir", default="./ckpt", help="checkpoints, metrics.jsonl, config.yaml, log")
     group.add_argument("--ckpt_save_interval", type=COUNT, default=1, help="epochs between checkpoints")
     group.add_argument("--keep_checkpoint_max", type=COUNT, default=10, help="checkpoints kept, newest first")
+    group.add_argument("--ckpt_save_steps", type=COUNT, help="also a full checkpoint every so many optimizer steps")
+    group.add_argument(
+        "--resume",
+        nargs="?",
+        const="newest",
+        help="go on with the newest good checkpoint of ckpt_save_dir, or with the one named",
+    )
     group.add_argument("--epoch_size", type=COUNT, default=100, help="epochs")
+    group.add_argument(
+        "--gradient_accumulation_steps",
+        type=accumulation,
+        default=1,
+        help="batches an optimizer step; auto: what effective_batch needs on these devices",
+    )
 
     group = parser.add_argument_group("BYOL parameters")
     group.add_argument("--base_tau", type=FRACTION, default=0.996, help="tau at the first step; 1 at the last")
@@ -168,6 +192,14 @@ def create_parser():
     group.add_argument("--lr", type=NOT_NEGATIVE, help="peak itself, not scaled, as in MindCV; instead of base_lr")
     group.add_argument("--min_lr", type=NOT_NEGATIVE, default=0.0, help="at the end")
     group.add_argument("--warmup_epochs", type=NOT_NEGATIVE, default=10, help="from 0, linearly")
+
+    group = parser.add_argument_group("Mixed precision parameters")
+    group.add_argument(
+        "--amp_level", choices=("O0", "O1", "O2", "O3"), default="O0", help="of the networks; not the loss"
+    )
+    group.add_argument("--amp_dtype", choices=("float16", "bfloat16"), default="float16", help="of O1 to O3")
+    group.add_argument("--loss_scale_type", choices=("fixed", "dynamic"), default="fixed", help="whether it changes")
+    group.add_argument("--loss_scale", type=number(float, 1), default=1.0, help="to start with; 1: none when fixed")
 
     group = parser.add_argument_group("Validation parameters")
     group.add_argument("--knn_k", type=COUNT, nargs="+", default=[10, 20, 100, 200], help="numbers of neighbours")
@@ -239,7 +271,7 @@ def _convert(parser, action, value):
         if action.default is not None:
             raise ValueError("has no value")
         return None
-    is_list = action.nargs is not None
+    is_list = action.nargs not in (None, "?")
     if isinstance(value, dict) or (isinstance(value, list) and not is_list):
         raise ValueError(f"takes one value, not {value}")
     items = _flatten(value) if is_list else [value]

@@ -8,121 +8,149 @@ from pathlib import Path
 
 import yaml
 
-import mindspore as ms
 from mindspore import Tensor
 
-import mindbyol
 from config import parse_args
 from mindbyol import checkpoint, runtime
 from mindbyol.build import Plan, create_byol, create_train_step
-from mindbyol.callbacks import NonFiniteLoss, TrainLog, setup_logging
+from mindbyol.callbacks import NonFiniteLoss, StopSignals, TrainLog, setup_logging
 from mindbyol.data import pretrain_loader_from_args, source_from_args
+from mindbyol.run_state import RunState, make_output_folder
 
 logger = logging.getLogger("mindbyol.train")
+
+# What the process ends with after SIGTERM or SIGINT, its state saved: run again with --resume.
+STOPPED = 75
 
 
 def prepare(args):
     """Builds everything a run needs. What is wrong with the recipe, the data or the folders comes out here."""
-    # 1. the output folder, and with it the log file
-    folder = Path(args.ckpt_save_dir)
-    checkpoint.make_output_folder(folder)
-    setup_logging(folder)
-    target = runtime.setup(args)
+    # 1. the devices, the output folder, and with it the log files
+    world = runtime.setup(args)
+    communicator = runtime.Communicator(world)
+    if world.rank == 0:
+        make_output_folder(args.ckpt_save_dir, args.resume)
+    communicator.any(False)  # the others wait for the folder
+    setup_logging(args.ckpt_save_dir, world.rank)
 
     # 2. the data, and what follows from their number
     source = source_from_args(args, args.train_split, args.num_samples)
-    plan = Plan(args, len(source))
-    loader = pretrain_loader_from_args(args, source, batches_per_epoch=plan.steps_per_epoch)
+    plan = Plan(args, len(source), world.ranks)
 
-    # 3. the network, weights to start from, the optimizer
+    # 3. the network, weights to start from, the step
     num_classes = len(source.class_names) if args.probe and source.labels is not None else None
     network = create_byol(args, num_classes)
-    if args.ckpt_path:
+    if args.ckpt_path and not args.resume:
         checkpoint.load_backbone(network.online.backbone, args.ckpt_path, args.model)
-    step = create_train_step(args, network, plan)
+    step = create_train_step(args, network, plan, world.ranks)
 
-    # 4. the first batch: images that cannot be read come out before an hour of compiling and training
+    # 4. where an earlier run stopped
+    state = RunState(args.ckpt_save_dir, args, step, source, plan, world.ranks)
+    if args.resume:
+        path = state.restore(args.resume)
+        if world.rank == 0:
+            state.forget_later_metrics()
+        logger.info(f"resuming from {path}: {state.steps} of {plan.total_steps} steps are done")
+    if not communicator.all_equal(state.digest()):
+        raise ValueError("the ranks do not start with the same weights: do they run the same code and recipe?")
+
+    # 5. the first batch: images that cannot be read come out before an hour of compiling and training
+    loader = pretrain_loader_from_args(
+        args, source, world.rank, world.ranks, plan.steps_per_epoch * plan.accumulation, state.batches
+    )
     batches = iter(loader)
-    batches = itertools.chain([next(batches)], batches)
+    batches = itertools.chain([next(batches)] if len(loader) else [], batches)
+    announce(args, world, source, plan, network, num_classes)
+    return world, communicator, plan, loader, batches, network, step, state
 
-    (folder / "config.yaml").write_text(yaml.safe_dump({k: v for k, v in vars(args).items() if k != "config"}))
+
+def announce(args, world, source, plan, network, num_classes):
+    """Writes the resolved recipe beside the checkpoints, and what matters of it to the log."""
+    if world.rank == 0:
+        config = {key: value for key, value in vars(args).items() if key not in ("config", "resume")}
+        (Path(args.ckpt_save_dir) / "config.yaml").write_text(yaml.safe_dump(config))
+    scaled = f" = {args.base_lr:g} * {plan.effective_batch} / 256" if args.lr is None else " (--lr, not scaled)"
     logger.info(
         "Essential Experiment Configurations:\n"
         f"MindSpore mode[GRAPH(0)/PYNATIVE(1)]: {args.mode}\n"
-        f"Device target: {target}\n"
+        f"Device target: {world.target}\n"
+        f"Distributed mode: {world.ranks > 1}\n"
+        f"Number of devices: {world.ranks}\n"
         f"Training data: {source.description}\n"
         f"Number of training samples: {len(source)}\n"
-        f"Number of classes: {num_classes if num_classes else 'no labels, no probe'}\n"
+        f"Number of classes: {num_classes or 'no probe, so none'}\n"
         f"Batch size: {args.batch_size}\n"
-        f"Effective batch: {plan.effective_batch} = {args.batch_size} a device\n"
+        f"Effective batch: {plan.effective_batch} = {plan.factors}\n"
         f"Number of steps: {plan.total_steps} = {args.epoch_size} epochs of {plan.steps_per_epoch}\n"
         f"Model: {args.model}, stem {args.stem}, padding {args.padding}, {args.image_resize} px\n"
         f"Model parameters: {sum(p.size for p in network.online.backbone.get_parameters())} in the backbone, "
         f"{sum(p.size for p in network.trainable_params())} trained\n"
         f"Optimizer: {args.opt}\n"
-        f"Learning rate: {plan.peak_lr:.6g}"
-        + (f" = {args.base_lr:g} * {plan.effective_batch} / 256" if args.lr is None else " (--lr, not scaled)")
-        + f", after {plan.warmup_steps} steps of warm-up\n"
+        f"Learning rate: {plan.peak_lr:.6g}{scaled}, after {plan.warmup_steps} steps of warm-up\n"
         f"LR Scheduler: {args.scheduler}\n"
         f"Momentum: {args.momentum}\n"
         f"Weight decay: {args.weight_decay}\n"
         f"Tau: {args.base_tau} to 1\n"
+        f"Auto mixed precision: {args.amp_level} ({args.amp_dtype})\n"
+        f"Loss scale: {args.loss_scale:g} ({args.loss_scale_type})\n"
         f"Seed: {args.seed}"
     )
-    return folder, source, plan, loader, batches, network, step
+    if world.ranks > 1 and not args.sync_bn:
+        logger.warning(
+            f"sync_bn is off: each device normalises with the statistics of its own {args.batch_size} images, "
+            "which BYOL's published results do not"
+        )
 
 
-def make_card(args, source):
-    """What a checkpoint says of itself; epoch and step are added when one is written."""
-    return {
-        "model": args.model,
-        "stem": args.stem,
-        "padding": args.padding,
-        "image_resize": args.image_resize,
-        "mean": args.mean,
-        "std": args.std,
-        "recipe": Path(args.config).name if args.config else None,
-        "data": source.description,
-        "epoch_size": args.epoch_size,
-        "mindbyol": mindbyol.__version__,
-        "mindspore": ms.__version__,
-    }
-
-
-def save(args, folder, network, step, card):
-    """Writes the full checkpoint and the backbone-only one beside it, then deletes the oldest.
+def train(args, world, communicator, plan, loader, batches, network, step, state):
+    """Runs to the end of the last epoch, or to a signal.
 
     Returns:
-        Path: The backbone-only checkpoint.
+        bool: Whether the run is finished.
     """
-    name = f"{args.model}-{card['epoch']}_{card['step']}"
-    arrays = {p.name: p.asnumpy() for p in step.get_parameters()}
-    backbone = folder / f"{name}_backbone.ckpt"
-    checkpoint.write(backbone, checkpoint.online_backbone(arrays), {**card, "kind": "backbone"})
-    checkpoint.write(folder / f"{name}.ckpt", arrays, {**card, "kind": "byol"})
-    checkpoint.prune(folder, args.model, args.keep_checkpoint_max)
-    return backbone
-
-
-def train(args, folder, source, plan, loader, batches, network, step):
-    card = make_card(args, source)
-    log = TrainLog(folder, step.statistics, plan, args.epoch_size, args.log_interval, args.projection_size)
+    log = TrainLog(
+        state.folder,
+        step.statistics,
+        plan,
+        args.epoch_size,
+        args.log_interval,
+        args.projection_size,
+        state.steps,
+        state.seconds,
+        world.rank,
+    )
     logger.info("compiling the training step; this takes a while the first time")
     backbone = None
-    try:
-        for number, batch in enumerate(batches, start=1):
-            arrays = batch if network.probe is not None else batch[:2]
-            loss, statistics = step(*(Tensor(array) for array in arrays))
-            log.update(loss, statistics, loader.wait_seconds)
-            epoch, rest = divmod(number, plan.steps_per_epoch)
-            if rest == 0 and (epoch % args.ckpt_save_interval == 0 or epoch == args.epoch_size):
-                with log.paused():
-                    backbone = save(args, folder, network, step, {**card, "epoch": epoch, "step": number})
-    finally:
-        log.close()
+    with StopSignals() as signals:
+        try:
+            for batch in batches:
+                arrays = batch if network.probe is not None else batch[:2]
+                log.add(*step(*(Tensor(array) for array in arrays)))
+                state.batches += 1
+                at_step, rest = divmod(state.batches, plan.accumulation)
+                if rest == 0:
+                    log.end_step(loader.wait_seconds)
+                    if world.rank == 0 and save_due(args, plan, at_step):
+                        with log.paused():
+                            backbone = state.save(log.seconds)
+                if communicator.any(signals.received is not None):
+                    if world.rank == 0:
+                        state.save(log.seconds)
+                    logger.info(f"stopped at step {at_step} of {plan.total_steps}; --resume goes on from here")
+                    return False
+        finally:
+            log.close()
     logger.info(f"finished {args.epoch_size} epochs in {datetime.timedelta(seconds=round(log.seconds))}")
     config = f"--config {args.config} " if args.config else ""
     logger.info(f"next: python validate.py {config}--data_dir {args.data_dir} --ckpt_path {backbone}")
+    return True
+
+
+def save_due(args, plan, step):
+    """Whether a checkpoint is written after a step: each `ckpt_save_interval` epochs or `ckpt_save_steps` steps."""
+    epoch, rest = divmod(step, plan.steps_per_epoch)
+    end_of_epoch = rest == 0 and (epoch % args.ckpt_save_interval == 0 or epoch == args.epoch_size)
+    return end_of_epoch or bool(args.ckpt_save_steps and step % args.ckpt_save_steps == 0)
 
 
 def main(argv=None):
@@ -133,10 +161,12 @@ def main(argv=None):
     except (ValueError, OSError) as error:
         sys.exit(f"train.py: {error}")
     try:
-        train(args, *prepared)
+        finished = train(args, *prepared)
     except (NonFiniteLoss, OSError) as error:
         logger.error(error)
         sys.exit(1)
+    if not finished:
+        sys.exit(STOPPED)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ from mindspore import nn
 
 from mindbyol import schedules
 from mindbyol.backbones import create_backbone
+from mindbyol.batch_norm import synchronize
 from mindbyol.byol import BYOL, Encoder, Normalize
 from mindbyol.heads import MLP, dense
 from mindbyol.lars import LARS, excluded_from_lars
-from mindbyol.train_step import BYOLTrainOneStep
+from mindbyol.precision import set_precision
+from mindbyol.train_step import BYOLTrainOneStep, LossScale
 
 logger = logging.getLogger(__name__)
 
@@ -21,24 +23,32 @@ class Plan:
     Args:
         args (Namespace): The recipe.
         num_images (int): Images of the training split.
+        ranks (int): Devices that train together.
 
     Attributes:
-        effective_batch (int): Images an optimizer step.
+        accumulation (int): Batches an optimizer step.
+        effective_batch (int): Images an optimizer step, over all devices and accumulated batches.
         steps_per_epoch (int): Optimizer steps an epoch; the remainder of the images is left out.
         total_steps (int): Of the whole run.
         warmup_steps (int): Steps of linear warm-up.
         peak_lr (float): Learning rate at the end of the warm-up.
 
     Raises:
-        ValueError: There are fewer images than one step takes, or the warm-up outlasts the run.
+        ValueError: There are fewer images than one step takes, the warm-up outlasts the run, or the effective batch is
+            no multiple of what the devices take at a time.
     """
 
-    def __init__(self, args, num_images):
-        self.effective_batch = args.batch_size
+    def __init__(self, args, num_images, ranks=1):
+        self.accumulation = args.gradient_accumulation_steps
+        if self.accumulation == "auto":
+            self.accumulation = self._accumulation(args, ranks)
+        self.effective_batch = args.batch_size * ranks * self.accumulation
+        self.factors = f"{args.batch_size} a device x {ranks} devices x {self.accumulation} accumulated"
         self.steps_per_epoch = num_images // self.effective_batch
         if self.steps_per_epoch == 0:
             raise ValueError(
-                f"batch_size: a step takes {self.effective_batch} images, the training split has {num_images}"
+                f"batch_size: a step takes {self.effective_batch} images ({self.factors}), "
+                f"the training split has {num_images}"
             )
         self.total_steps = args.epoch_size * self.steps_per_epoch
         self.warmup_steps = math.floor(args.warmup_epochs * num_images / self.effective_batch)
@@ -47,6 +57,18 @@ class Plan:
         self.peak_lr = (
             schedules.scaled_learning_rate(args.base_lr, self.effective_batch) if args.lr is None else args.lr
         )
+
+    @staticmethod
+    def _accumulation(args, ranks):
+        if args.effective_batch is None:
+            raise ValueError("gradient_accumulation_steps: auto needs effective_batch, the images an optimizer step")
+        steps, rest = divmod(args.effective_batch, args.batch_size * ranks)
+        if rest or not steps:
+            raise ValueError(
+                f"effective_batch: {args.effective_batch} is no multiple of {args.batch_size * ranks}, "
+                f"which {ranks} devices of batch_size {args.batch_size} take at a time"
+            )
+        return steps
 
 
 def create_byol(args, num_classes=None):
@@ -100,6 +122,15 @@ def create_optimizer(args, network, plan):
     return nn.AdamWeightDecay(groups, schedule)
 
 
-def create_train_step(args, network, plan):
-    """The compiled step of a recipe; see `train_step.BYOLTrainOneStep`."""
-    return BYOLTrainOneStep(network, create_optimizer(args, network, plan), args.base_tau, plan.total_steps)
+def create_train_step(args, network, plan, ranks=1):
+    """The compiled step of a recipe; see `train_step.BYOLTrainOneStep`.
+
+    Changes the network in place: synchronised batch norms, then mixed precision.
+    """
+    if ranks > 1 and args.sync_bn:
+        synchronize(network, ranks)
+    set_precision(network, args.amp_level, args.amp_dtype)
+    optimizer = create_optimizer(args, network, plan)
+    dynamic = args.loss_scale_type == "dynamic"
+    loss_scale = LossScale(args.loss_scale, dynamic) if dynamic or args.loss_scale != 1 else None
+    return BYOLTrainOneStep(network, optimizer, args.base_tau, plan.total_steps, plan.accumulation, loss_scale, ranks)

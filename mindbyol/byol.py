@@ -146,11 +146,11 @@ class BYOL(nn.Cell):
         view_1, view_2 = self.normalize(view_1), self.normalize(view_2)
 
         representation_1, projection_1 = self.online(view_1)
-        _, projection_2 = self.online(view_2)
+        projection_2 = self.online(view_2)[1]
         prediction_1, prediction_2 = self.predictor(projection_1), self.predictor(projection_2)
 
-        _, target_projection_1 = self.target(view_1)
-        _, target_projection_2 = self.target(view_2)
+        target_projection_1 = self.target(view_1)[1]
+        target_projection_2 = self.target(view_2)[1]
 
         loss = byol_loss(prediction_1, prediction_2, target_projection_1, target_projection_2)
         statistics = (loss, projection_std(projection_1))

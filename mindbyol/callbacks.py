@@ -4,6 +4,8 @@ import contextlib
 import json
 import logging
 import math
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -21,23 +23,50 @@ class NonFiniteLoss(RuntimeError):
     """The loss became NaN or infinite."""
 
 
-def setup_logging(folder=None):
-    """Log lines on the terminal and, once a folder is known, in its rank0.log.
+def setup_logging(folder=None, rank=0):
+    """Log lines on the terminal, of rank 0 alone, and in the folder's rank{r}.log, one a rank.
 
     Args:
-        folder (Path): Where to append rank0.log; None for the terminal alone.
+        folder (Path): Where to append rank{r}.log; None while it is not known.
+        rank (int): Number of this process.
     """
     root = logging.getLogger()
     for handler in root.handlers[:]:
         root.removeHandler(handler)
-    handlers = [_TerminalHandler()]
+        handler.close()
+    handlers = [_TerminalHandler()] if rank == 0 else []
     if folder is not None:
-        handlers.append(logging.FileHandler(Path(folder) / "rank0.log"))
+        handlers.append(logging.FileHandler(Path(folder) / f"rank{rank}.log"))
     formatter = logging.Formatter("[%(asctime)s] %(name)s %(levelname)s - %(message)s", "%Y-%m-%d %H:%M:%S")
     for handler in handlers:
         handler.setFormatter(formatter)
         root.addHandler(handler)
     root.setLevel(logging.INFO)
+
+
+class StopSignals:
+    """SIGTERM and SIGINT ask for a stop at the next step; a second one stops at once.
+
+    Attributes:
+        received (str or None): Name of the signal that came.
+    """
+
+    def __init__(self):
+        self.received = None
+
+    def __enter__(self):
+        self._before = {number: signal.signal(number, self._take) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _take(self, number, _):
+        if self.received:
+            os._exit(128 + number)
+        self.received = signal.Signals(number).name
+        logger.warning(f"{self.received}: saving after this step, then stopping; once more stops at once")
 
 
 class _TerminalHandler(logging.Handler):
@@ -58,52 +87,79 @@ class TrainLog:
         names (sequence[str]): What a step's statistics are, in order.
         plan (Plan): Steps and images of the run.
         epochs (int): Epochs of the run.
-        log_interval (int): Steps between lines.
+        log_interval (int): Optimizer steps between lines.
         projection_size (int): d, for the 1 / sqrt(d) that healthy projections spread by.
         start_step (int): Optimizer steps done before this log starts.
+        start_seconds (float): Time they took.
+        rank (int): Only rank 0 writes metrics and has a bar; the others look at the loss as well.
     """
 
-    def __init__(self, folder, names, plan, epochs, log_interval, projection_size, start_step=0):
+    def __init__(
+        self,
+        folder,
+        names,
+        plan,
+        epochs,
+        log_interval,
+        projection_size,
+        start_step=0,
+        start_seconds=0.0,
+        rank=0,
+    ):
         self.names = names
         self.plan = plan
         self.epochs = epochs
         self.log_interval = log_interval
         self.healthy_std = 1 / math.sqrt(projection_size)
-        self.metrics = open(Path(folder) / "metrics.jsonl", "a")
+        self.metrics = open(Path(folder) / "metrics.jsonl" if rank == 0 else os.devnull, "a")
         self.bar = tqdm(
-            total=plan.total_steps, initial=start_step, unit="step", disable=not sys.stderr.isatty(), dynamic_ncols=True
+            total=plan.total_steps,
+            initial=start_step,
+            unit="step",
+            disable=rank > 0 or not sys.stderr.isatty(),
+            dynamic_ncols=True,
         )
         self.step = start_step
         self.pending = []
-        self.started = self.last_time = time.perf_counter()
+        self.last_time = time.perf_counter()
         self.last_wait = 0.0
+        self.last_overflows = 0.0 if start_step == 0 else None  # a resumed run's first line only takes note
+        self.started = self.last_time - start_seconds
 
-    def update(self, loss, statistics, wait):
-        """Takes the results of one optimizer step.
+    def add(self, loss, statistics):
+        """Takes the results of one batch.
 
         Args:
             loss (Tensor): What was differentiated.
             statistics (tuple[Tensor]): In the order of `names`.
+        """
+        self.pending.append((loss, statistics))
+
+    def end_step(self, wait):
+        """Counts an optimizer step, and writes a line when one is due.
+
+        Args:
             wait (float): Seconds spent waiting for data since the run began.
 
         Raises:
-            NonFiniteLoss: At the next line that is due; it names the step.
+            NonFiniteLoss: At a line that is due; it names the step.
         """
-        self.pending.append((loss, statistics))
         self.step += 1
         self.bar.update()
-        epoch, batch = divmod(self.step - 1, self.plan.steps_per_epoch)
-        if self.step % self.log_interval == 0 or batch + 1 == self.plan.steps_per_epoch:
-            self._line(epoch + 1, batch + 1, wait)
+        epoch, step = divmod(self.step - 1, self.plan.steps_per_epoch)
+        if self.step % self.log_interval == 0 or step + 1 == self.plan.steps_per_epoch:
+            self._line(epoch + 1, step + 1, wait)
 
     def _line(self, epoch, batch, wait):
         values = np.array([[float(loss)] + [float(value) for value in statistics] for loss, statistics in self.pending])
-        first = self.step - len(values)
+        steps = len(values) / self.plan.accumulation
         if not np.isfinite(values[:, 0]).all():
             bad = int(np.argmin(np.isfinite(values[:, 0])))
+            step = self.step - (len(values) - 1 - bad) // self.plan.accumulation
             raise NonFiniteLoss(
-                f"the loss is {values[bad, 0]} at step {first + bad + 1}: the run stops. The last checkpoint is from "
-                "before; try a smaller --base_lr (or --lr), a longer --warmup_epochs, or look at the images"
+                f"the loss is {values[bad, 0]} at step {step}: "
+                "the run stops. The last checkpoint is from before; try a smaller --base_lr (or --lr), a longer "
+                "--warmup_epochs, or look at the images"
             )
         now = time.perf_counter()
         seconds, waited = now - self.last_time, wait - self.last_wait
@@ -114,11 +170,12 @@ class TrainLog:
             "epoch": epoch,
             "step": self.step,
             **{name: round(float(mean[name]), 6) for name in ("loss", *self.names)},
+            **{name: float(last[name]) for name in ("loss_scale", "overflows") if name in last},
             "tau": round(float(last["tau"]), 8),
             "lr": float(f"{last['lr']:.6g}"),
-            "images_per_second": round(len(values) * self.plan.effective_batch / seconds, 2),
+            "images_per_second": round(steps * self.plan.effective_batch / seconds, 2),
             "data_wait_share": round(waited / seconds, 4),
-            "eta_seconds": round((self.plan.total_steps - self.step) * seconds / len(values)),
+            "eta_seconds": round((self.plan.total_steps - self.step) * seconds / steps),
         }
         self.metrics.write(json.dumps(record) + "\n")
         self.metrics.flush()
@@ -130,6 +187,12 @@ class TrainLog:
             f"img/s: {record['images_per_second']:.1f}, data: {100 * record['data_wait_share']:.1f}%, "
             f"time: {seconds:.3f}s, eta: {_clock(record['eta_seconds'])}"
         )
+        if self.last_overflows is not None and last.get("overflows", 0) > self.last_overflows:
+            logger.warning(
+                f"overflow: {last['overflows'] - self.last_overflows:.0f} steps left out since the last line, "
+                f"{last['overflows']:.0f} since the run began; the loss scale is {last['loss_scale']:g}"
+            )
+        self.last_overflows = last.get("overflows")
         if record["projection_std"] < COLLAPSE * self.healthy_std:
             logger.warning(
                 f"collapse: the projections of different images are nearly equal (std {record['projection_std']:.5f}, "

@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -182,32 +181,3 @@ def load_backbone(backbone, path, model):
     count = load_into(backbone, arrays, path)
     logger.info(f"{path}: backbone {count}/{count} loaded, 0 missing, 0 unexpected")
     return card
-
-
-def make_output_folder(folder):
-    """Makes a folder and proves that it can be written to.
-
-    Raises:
-        OSError: It cannot.
-    """
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OSError(f"ckpt_save_dir: cannot write to '{folder}' ({error.strerror})") from error
-
-
-def prune(folder, model, keep):
-    """Deletes all but the newest checkpoints of a model, each with its backbone-only twin.
-
-    Args:
-        folder (Path): Where they are.
-        model (str): First part of their names.
-        keep (int): How many stay.
-    """
-    full = [f for f in Path(folder).glob(f"{model}-*.ckpt") if not f.stem.endswith("_backbone")]
-    for file in sorted(full, key=lambda f: f.stat().st_mtime_ns)[:-keep]:
-        file.unlink()
-        file.with_name(f"{file.stem}_backbone.ckpt").unlink(missing_ok=True)

@@ -1,10 +1,14 @@
-"""The only place that knows about devices: the CPU guard, device target, execution mode and seeds."""
+"""The only place that knows about devices: the CPU guard, device target, mode, seeds, and the other processes."""
 
 import contextlib
+import hashlib
 import importlib.metadata
 import logging
 import os
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 logger = logging.getLogger(__name__)
 
@@ -54,17 +58,36 @@ def pynative():
         ms.set_context(mode=mode)
 
 
+class World(NamedTuple):
+    """Where this process runs.
+
+    Attributes:
+        target (str): Device target.
+        rank (int): Number of this process among those that train together.
+        ranks (int): How many there are.
+    """
+
+    target: str
+    rank: int = 0
+    ranks: int = 1
+
+
+def launched_by_msrun():
+    """Whether msrun, or a rank table, started this process as one of several."""
+    return "MS_WORKER_NUM" in os.environ or "RANK_TABLE_FILE" in os.environ
+
+
 def setup(args):
-    """Sets device, mode, compiler level and seeds from the recipe, and logs what was found.
+    """Sets device, mode, compiler level, communication and seeds from the recipe.
 
     Args:
-        args (Namespace): `device_target`, `mode`, `jit_level`, `seed`.
+        args (Namespace): `device_target`, `mode`, `jit_level`, `distribute`, `seed`.
 
     Returns:
-        str: The device target in use.
+        World: Device target and place among the processes.
 
     Raises:
-        ValueError: The device target is not there.
+        ValueError: The device target is not there, or the processes to train with are not.
     """
     import mindspore as ms
 
@@ -81,5 +104,72 @@ def setup(args):
     ms.set_context(mode=args.mode)
     if args.jit_level:
         ms.set_context(jit_config={"jit_level": args.jit_level})
-    ms.set_seed(args.seed)
-    return ms.get_context("device_target")
+    rank, ranks = 0, 1
+    if launched_by_msrun() if args.distribute is None else args.distribute:
+        rank, ranks = _join(args)
+    ms.set_seed(args.seed)  # the same on all ranks: they start with the same weights
+    return World(ms.get_context("device_target"), rank, ranks)
+
+
+def _join(args):
+    """Meets the other processes; gradients are then averaged over them."""
+    import mindspore as ms
+    from mindspore.communication import get_group_size, get_rank, init
+
+    if not launched_by_msrun():
+        raise ValueError(
+            "distribute: nothing started this process as one of several; use "
+            "'msrun --worker_num 8 python train.py ...' or, for one device, --distribute False"
+        )
+    init()
+    rank, ranks = get_rank(), get_group_size()
+    if ranks > 1:
+        ms.set_auto_parallel_context(device_num=ranks, parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True)
+    return rank, ranks
+
+
+class Communicator:
+    """Small host-side messages between the ranks; with one rank, none at all.
+
+    Sums of float32 are what every device target can do, so that is what carries them.
+
+    Args:
+        world (World): Who takes part.
+    """
+
+    def __init__(self, world):
+        self.world = world
+
+    def any(self, flag):
+        """Whether `flag` is true on any rank; all ranks must ask."""
+        return bool(self._sum(np.array([float(flag)], np.float32))[0] > 0)
+
+    def all_equal(self, text):
+        """Whether all ranks hold the same text; all must ask."""
+        # 16 bits a number, so that sums over ranks are exact
+        words = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint16).astype(np.float32)
+        different = not np.array_equal(self._sum(words), words * self.world.ranks)
+        return not self.any(different)
+
+    def gather(self, array):
+        """The arrays of all ranks, which must have one shape.
+
+        Args:
+            array (ndarray): float32, (N, ...).
+
+        Returns:
+            ndarray: (ranks, N, ...).
+        """
+        if self.world.ranks == 1:
+            return array[None]
+        from mindspore import Tensor, ops
+
+        gathered = ops.AllGather()(Tensor(np.ascontiguousarray(array, np.float32))).asnumpy()
+        return gathered.reshape(self.world.ranks, *array.shape)
+
+    def _sum(self, array):
+        if self.world.ranks == 1:
+            return array
+        from mindspore import Tensor, ops
+
+        return ops.AllReduce()(Tensor(array)).asnumpy()

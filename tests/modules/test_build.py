@@ -58,7 +58,7 @@ def test_plan():
 @pytest.mark.parametrize(
     "argv, images, message",
     [
-        ((), 15, "batch_size: a step takes 16 images, the training split has 15"),
+        ((), 15, r"batch_size: a step takes 16 images \(16 a device x 1 devices x 1 accumulated\), .* has 15"),
         (("--warmup_epochs", "4"), 64, "warmup_epochs: 4.0 epochs of warm-up in a run of 4"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 
 from mindbyol.callbacks import NonFiniteLoss, TrainLog
 
-PLAN = SimpleNamespace(total_steps=20, steps_per_epoch=10, effective_batch=64)
+PLAN = SimpleNamespace(total_steps=20, steps_per_epoch=10, effective_batch=64, accumulation=1)
 NAMES = ("byol_loss", "projection_std", "tau", "lr")
 
 
@@ -15,7 +15,8 @@ def run(tmp_path, losses, std=0.06, interval=4, names=NAMES):
     log = TrainLog(tmp_path, names, PLAN, 2, interval, 256)
     try:
         for step, loss in enumerate(losses):
-            log.update(np.float32(loss), [np.float32(x) for x in (loss, std, 0.99 + step / 1000, 0.1)], 0.0)
+            log.add(np.float32(loss), [np.float32(x) for x in (loss, std, 0.99 + step / 1000, 0.1)])
+            log.end_step(0.0)
     finally:
         log.close()
     return [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

@@ -100,27 +100,3 @@ def test_load_backbone_takes_full_backbone_only_and_mindcvs_own(tmp_path):
         assert all((p.asnumpy() == 0.5).all() for p in backbone.get_parameters()), file
     with pytest.raises(ValueError, match="is a checkpoint of resnet18, not of resnet50"):
         checkpoint.load_backbone(backbone, tmp_path / "full.ckpt", "resnet50")
-
-
-def test_prune_keeps_the_newest_and_their_twins(tmp_path):
-    for epoch in (9, 10, 11):
-        for kind in ("", "_backbone"):
-            path = tmp_path / f"resnet18-{epoch}_1{kind}.ckpt"
-            path.touch()
-            os.utime(path, (epoch, epoch))
-    (tmp_path / "resnet50-1_1.ckpt").touch()
-    checkpoint.prune(tmp_path, "resnet18", 2)
-    assert sorted(file.name for file in tmp_path.iterdir()) == [
-        "resnet18-10_1.ckpt",
-        "resnet18-10_1_backbone.ckpt",
-        "resnet18-11_1.ckpt",
-        "resnet18-11_1_backbone.ckpt",
-        "resnet50-1_1.ckpt",
-    ]
-
-
-def test_output_folder(tmp_path):
-    checkpoint.make_output_folder(tmp_path / "new" / "deep")
-    (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="ckpt_save_dir: cannot write to .*file/below"):
-        checkpoint.make_output_folder(tmp_path / "file" / "below")

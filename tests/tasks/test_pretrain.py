@@ -147,7 +147,7 @@ def test_the_untrained_backbone_is_the_one_that_training_starts_from(digits_run,
 def test_a_folder_of_unlabelled_photographs_just_works(photographs, tmp_path):
     argv = ["--model", "resnet18", "--dataset", "folder", "--data_dir", photographs, "--ckpt_save_dir", tmp_path]
     output = command("train.py", *argv, *SMALL[2:], "--image_resize", "32", "--epoch_size", "1").stdout
-    assert "Number of classes: no labels, no probe" in output and "probe:" not in output
+    assert "Number of classes: no probe, so none" in output and "probe:" not in output
     assert "probe_accuracy" not in (tmp_path / "metrics.jsonl").read_text()
     assert (tmp_path / "resnet18-1_2_backbone.ckpt").exists()
 

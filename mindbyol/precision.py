@@ -1,0 +1,56 @@
+"""Half precision inside the networks, float32 everywhere else."""
+
+import mindspore as ms
+from mindspore import amp, nn
+
+from mindbyol.batch_norm import SyncBatchNorm
+from mindbyol.cells import replace_cells
+
+
+class _HalfLayer(nn.Cell):
+    """Computes one layer in half precision and hands its result on in float32."""
+
+    def __init__(self, layer, dtype):
+        super().__init__(auto_prefix=False)
+        self.layer = layer.to_float(dtype)
+
+    def construct(self, x):
+        return self.layer(x).astype(ms.float32)
+
+
+def set_precision(network, level, dtype):
+    """Lets backbones, projectors and predictor compute in half precision; the rest of the step stays float32.
+
+    The loss, the normalisation of projections, all parameters, running statistics, the optimizer and the update of the
+    target stay float32 at every level.
+
+    Args:
+        network (BYOL): Changed in place; parameters keep their names.
+        level (str): `O0`, nothing; `O1`, convolutions and linear layers; `O2`, all but normalisation; `O3`, all.
+        dtype (str): `float16` or `bfloat16`.
+
+    Raises:
+        ValueError: bfloat16 on a CPU, which has no such convolutions.
+    """
+    if level == "O0":
+        return
+    if dtype == "bfloat16" and ms.get_context("device_target") == "CPU":
+        raise ValueError("amp_dtype: MindSpore has no bfloat16 convolution on the CPU; use float16, or amp_level O0")
+    dtype = getattr(ms, dtype)
+    names = {id(parameter): parameter.name for parameter in network.get_parameters()}
+    for parent, name in [
+        (network.online, "backbone"),
+        (network.online, "projector"),
+        (network, "predictor"),
+        (network.target, "backbone"),
+        (network.target, "projector"),
+    ]:
+        cell = getattr(parent, name)
+        if level == "O1":
+            replace_cells(cell, (nn.Conv2d, nn.Dense), lambda layer: _HalfLayer(layer, dtype))
+            continue
+        # O3's own batch norm keeps float32 parameters; the synchronised one is made of operators, which would not.
+        keep = [SyncBatchNorm] + (amp.get_black_list() if level == "O2" else [])
+        setattr(parent, name, amp.custom_mixed_precision(cell, black_list=keep, dtype=dtype))
+    for parameter in network.get_parameters():  # the wrappers that amp puts around cells would be in the names
+        parameter.name = names[id(parameter)]

@@ -1,0 +1,199 @@
+"""What a run must remember to go on as if it had never stopped, and the folder it remembers it in."""
+
+import json
+import logging
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import mindspore as ms
+
+import mindbyol
+from mindbyol import checkpoint
+
+logger = logging.getLogger(__name__)
+
+# Keys that change how fast or how loudly a run computes, but not what.
+NEUTRAL = {
+    "config",
+    "log_interval",
+    "data_dir",
+    "dataset_download",
+    "num_parallel_workers",
+    "worker_type",
+    "ckpt_path",
+    "ckpt_save_dir",
+    "ckpt_save_interval",
+    "ckpt_save_steps",
+    "keep_checkpoint_max",
+    "resume",
+    "distribute",
+    "val_split",
+    "crop_pct",
+    "knn_k",
+    "knn_temperature",
+    "baselines",
+    "results",
+}
+
+
+def make_output_folder(folder, resume):
+    """Makes the folder of a run and proves that it can be written to.
+
+    Args:
+        folder (Path): The folder.
+        resume (bool): Whether an earlier run goes on; a new one must not mix its checkpoints with another's.
+
+    Raises:
+        OSError: It cannot be written to.
+        ValueError: It holds checkpoints, and the run is a new one.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"ckpt_save_dir: cannot write to '{folder}' ({error.strerror})") from error
+    if not resume and any(folder.glob("*.ckpt")):
+        raise ValueError(
+            f"ckpt_save_dir: '{folder}' holds the checkpoints of an earlier run: --resume goes on with it; "
+            "for a new run choose another folder, or empty this one"
+        )
+
+
+class RunState:
+    """The state of a run on the device and on the host, to and from checkpoints.
+
+    Args:
+        folder (Path): Where checkpoints go.
+        args (Namespace): The recipe.
+        step (BYOLTrainOneStep): Its parameters are the device's state: networks, optimizer, counters, loss scale.
+        source (Source): The training data; a run goes on with the same only.
+        plan (Plan): Steps of the run.
+        ranks (int): Devices that train together.
+
+    Attributes:
+        batches (int): Batches that each rank has taken since the run began.
+        seconds (float): Time the run had taken when its state was last saved.
+    """
+
+    def __init__(self, folder, args, step, source, plan, ranks=1):
+        self.folder = Path(folder)
+        self.args = args
+        self.step = step
+        self.plan = plan
+        self.batches = 0
+        self.seconds = 0.0
+        self.config = {key: value for key, value in vars(args).items() if key not in NEUTRAL}
+        self.config["devices"] = ranks
+        self.data = source.description
+        self.pattern = f"{args.model}-*.ckpt"
+
+    @property
+    def steps(self):
+        """Optimizer steps since the run began, those left out for an overflow included."""
+        return self.batches // self.plan.accumulation
+
+    def save(self, seconds):
+        """Writes the full checkpoint and the backbone-only one, then deletes the oldest beyond `keep_checkpoint_max`.
+
+        Args:
+            seconds (float): Time the run has taken so far.
+
+        Returns:
+            Path: The backbone-only checkpoint.
+
+        Raises:
+            OSError: The disk is full, say; the checkpoints before stay as they are.
+        """
+        epoch = -(-self.steps // self.plan.steps_per_epoch)
+        name = f"{self.args.model}-{epoch}_{self.steps}"
+        arrays = {p.name: p.asnumpy() for p in self.step.get_parameters()}
+        card = {
+            "model": self.args.model,
+            "stem": self.args.stem,
+            "padding": self.args.padding,
+            "image_resize": self.args.image_resize,
+            "mean": self.args.mean,
+            "std": self.args.std,
+            "recipe": Path(self.args.config).name if self.args.config else None,
+            "data": self.data,
+            "epoch": epoch,
+            "step": self.steps,
+            "epoch_size": self.args.epoch_size,
+            "mindbyol": mindbyol.__version__,
+            "mindspore": ms.__version__,
+        }
+        backbone = self.folder / f"{name}_backbone.ckpt"
+        checkpoint.write(backbone, checkpoint.online_backbone(arrays), {**card, "kind": "backbone"})
+        run = {"batches": self.batches, "seconds": seconds, "config": self.config}
+        checkpoint.write(self.folder / f"{name}.ckpt", arrays, {**card, "kind": "byol", "run": run})
+        for file in self._full()[self.args.keep_checkpoint_max :]:
+            file.unlink()
+            file.with_name(f"{file.stem}_backbone.ckpt").unlink(missing_ok=True)
+        return backbone
+
+    def restore(self, which):
+        """Puts a saved state back.
+
+        Args:
+            which (str): `newest`, the newest good checkpoint of the folder, or the path of a full one.
+
+        Returns:
+            Path: What was restored.
+
+        Raises:
+            FileNotFoundError: There is no checkpoint.
+            ValueError: None is good, it is not a full one, or the recipe or the data are not those it was made with.
+        """
+        path, arrays, card = self._newest() if which == "newest" else (Path(which), *checkpoint.read(which))
+        if "run" not in card:
+            raise ValueError(f"resume: '{path}' is no full checkpoint of a run; --ckpt_path starts from weights")
+        run = card["run"]
+        changed = [key for key in {**run["config"], **self.config} if run["config"].get(key) != self.config.get(key)]
+        if changed:
+            changes = ", ".join(f"{key} {run['config'].get(key)} -> {self.config.get(key)}" for key in sorted(changed))
+            raise ValueError(f"resume: '{path}' was made with another recipe, and results would change: {changes}")
+        if card["data"] != self.data:
+            raise ValueError(f"resume: '{path}' was made with {card['data']}, not with {self.data}")
+        checkpoint.load_parameters({p.name: p for p in self.step.get_parameters()}, arrays, path)
+        self.batches, self.seconds = run["batches"], run["seconds"]
+        return path
+
+    def forget_later_metrics(self):
+        """Drops the lines of metrics.jsonl that a run wrote after the state it goes on from."""
+        file = self.folder / "metrics.jsonl"
+        if file.exists():
+            lines = []
+            for line in file.read_text().splitlines(keepends=True):
+                try:
+                    if json.loads(line)["step"] <= self.steps:
+                        lines.append(line)
+                except ValueError:  # cut off in the middle by a kill
+                    pass
+            beside = file.with_suffix(".partial")
+            beside.write_text("".join(lines))
+            beside.replace(file)
+
+    def digest(self):
+        """Of everything on the device."""
+        return checkpoint.digest({p.name: np.atleast_1d(p.asnumpy()) for p in self.step.get_parameters()})
+
+    def _full(self):
+        """Full checkpoints, newest first."""
+        files = [f for f in self.folder.glob(self.pattern) if not f.stem.endswith("_backbone")]
+        files = [f for f in files if not f.name.startswith(".")]
+        return sorted(files, key=lambda f: (f.stat().st_mtime_ns, f.name), reverse=True)
+
+    def _newest(self):
+        files = self._full()
+        if not files:
+            raise FileNotFoundError(f"resume: no checkpoint of {self.args.model} in '{self.folder}'")
+        for path in files:
+            try:
+                return (path, *checkpoint.read(path))
+            except ValueError as error:
+                logger.warning(f"resume: {error}; trying the one before")
+        raise ValueError(f"resume: none of the {len(files)} checkpoints in '{self.folder}' can be read")
