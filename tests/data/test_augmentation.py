@@ -57,6 +57,11 @@ def test_saturation_and_hue_change_in_hsv(images, saturation, hue):
     check(ops.adjust_hsv, hsv_formula, images, saturation, hue)
 
 
+@pytest.mark.parametrize("factor", [0.6, 0.85, 1.3])
+def test_saturation_alone_changes_in_hsv(images, factor):
+    check(ops.adjust_saturation, lambda x, f: hsv_formula(x, f, 0), images, factor)
+
+
 @pytest.mark.parametrize("factor", [0.6, 1.3])
 def test_torchvision_brightness_multiplies(images, factor):
     check(ops.torchvision_brightness, lambda x, f: f * x, images, factor, level=0.3)
