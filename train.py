@@ -16,7 +16,7 @@ from config import parse_args
 from mindbyol import checkpoint, runtime
 from mindbyol.build import Plan, create_byol, create_train_step
 from mindbyol.callbacks import NonFiniteLoss, TrainLog, setup_logging
-from mindbyol.data import pretrain_loader_from_args, source_from_args
+from mindbyol.data import DataError, pretrain_loader_from_args, source_from_args
 
 logger = logging.getLogger("mindbyol.train")
 
@@ -134,7 +134,7 @@ def main(argv=None):
         sys.exit(f"train.py: {error}")
     try:
         train(args, *prepared)
-    except (NonFiniteLoss, OSError) as error:
+    except (NonFiniteLoss, DataError, OSError) as error:
         logger.error(error)
         sys.exit(1)
 
