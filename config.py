@@ -109,7 +109,7 @@ def create_parser():
     group.add_argument("--train_split", default="train", help="split to train on, and kNN's bank")
     group.add_argument("--val_split", default="val", help="split to score")
     group.add_argument("--dataset_download", type=boolean, default=False, help="fetch CIFAR or STL10 into data_dir")
-    group.add_argument("--num_samples", type=COUNT, help="use only the first images of the training split")
+    group.add_argument("--num_samples", type=COUNT, help="use only so many training images, evenly spaced")
     group.add_argument("--batch_size", type=number(int, 2), default=64, help="images a device and forward pass")
     group.add_argument("--effective_batch", type=number(int, 2), help="images a step, for accumulation 'auto'")
     group.add_argument("--num_parallel_workers", type=COUNT, help="loader workers; default: fits the machine")

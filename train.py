@@ -14,7 +14,7 @@ from config import parse_args
 from mindbyol import checkpoint, runtime
 from mindbyol.build import Plan, create_byol, create_train_step
 from mindbyol.callbacks import NonFiniteLoss, StopSignals, TrainLog, setup_logging
-from mindbyol.data import pretrain_loader_from_args, source_from_args
+from mindbyol.data import DataError, pretrain_loader_from_args, source_from_args
 from mindbyol.run_state import RunState, make_output_folder
 
 logger = logging.getLogger("mindbyol.train")
@@ -162,7 +162,7 @@ def main(argv=None):
         sys.exit(f"train.py: {error}")
     try:
         finished = train(args, *prepared)
-    except (NonFiniteLoss, OSError) as error:
+    except (NonFiniteLoss, DataError, OSError) as error:
         logger.error(error)
         sys.exit(1)
     if not finished:

@@ -13,7 +13,7 @@ from mindbyol import checkpoint, runtime
 from mindbyol.backbones import create_backbone
 from mindbyol.byol import Normalize
 from mindbyol.callbacks import setup_logging
-from mindbyol.data import eval_loader_from_args, source_from_args
+from mindbyol.data import DataError, eval_loader_from_args, source_from_args
 from mindbyol.evaluation.features import FeatureExtractor, extract
 from mindbyol.evaluation.knn import WeightedKNN
 
@@ -26,6 +26,12 @@ def open_splits(args):
     for source in splits:
         if source.labels is None:
             raise ValueError(f"dataset: {source.description}: no labels to score with")
+    bank, queries = splits
+    if bank.class_names != queries.class_names:
+        raise ValueError(
+            f"dataset: the classes of {bank.description} and of {queries.description} are not the same: "
+            "equal numbers would not mean equal classes"
+        )
     return splits
 
 
@@ -64,11 +70,28 @@ def pixels(images):
     return images.reshape(len(images), -1)
 
 
+def report(args, bank, queries, scores):
+    """Writes the scores and what they are scores of, beside and then renamed."""
+    content = {
+        "model": args.model,
+        "ckpt_path": args.ckpt_path,
+        "bank": bank.description,
+        "split": queries.description,
+        "images": len(queries),
+        "knn_temperature": args.knn_temperature,
+        "scores": scores,
+    }
+    beside = Path(f"{args.results}.partial")
+    beside.write_text(json.dumps(content, indent=2) + "\n")
+    beside.replace(args.results)
+
+
 def main(argv=None):
     setup_logging()
     try:
         args = parse_args(argv)
-        runtime.setup(args)
+        world = runtime.setup(args)
+        setup_logging(rank=world.rank)
         bank, queries = open_splits(args)
         ks = choose_ks(args.knn_k, len(bank))
         extractors = {"trained": create_extractor(args)}
@@ -79,11 +102,20 @@ def main(argv=None):
     except (ValueError, OSError) as error:
         sys.exit(f"validate.py: {error}")
 
+    gather = runtime.Communicator(world).gather
     scores = {}
     for what, extractor in extractors.items():
         if extractor is None:
             continue
-        features = [extract(extractor, eval_loader_from_args(args, source)) for source in (bank, queries)]
+        try:
+            features = [
+                extract(extractor, eval_loader_from_args(args, source, world.rank, world.ranks), gather)
+                for source in (bank, queries)
+            ]
+        except DataError as error:
+            sys.exit(f"validate.py: {error}")
+        if world.rank > 0:  # every rank has extracted its share; one scores
+            continue
         scores[what] = WeightedKNN(ks, args.knn_temperature).fit(*features[0]).score(*features[1])
         lines = (
             f"k = {k}: top-1 {scores[what][f'knn{k}_top1']:.2f}%, top-5 {scores[what][f'knn{k}_top5']:.2f}%" for k in ks
@@ -92,19 +124,8 @@ def main(argv=None):
             f"kNN on {what} features ({features[0][0].shape[1]} numbers an image), bank: {bank.description}, "
             f"scored on: {queries.description}\n" + "\n".join(lines)
         )
-    if args.results:
-        report = {
-            "model": args.model,
-            "ckpt_path": args.ckpt_path,
-            "bank": bank.description,
-            "split": queries.description,
-            "images": len(queries),
-            "knn_temperature": args.knn_temperature,
-            "scores": scores,
-        }
-        beside = Path(f"{args.results}.partial")
-        beside.write_text(json.dumps(report, indent=2) + "\n")
-        beside.replace(args.results)
+    if args.results and world.rank == 0:
+        report(args, bank, queries, scores)
     return scores
 
 

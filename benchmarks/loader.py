@@ -9,6 +9,7 @@ the median of the rounds. The peers are optional: benchmarks/requirements.txt.
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -76,7 +77,7 @@ def mindspore(folder, workers):
     ds.config.set_num_parallel_workers(workers)
 
     def operations(blur, solarize):
-        blurs = [vision.GaussianBlur(23, sigma) for sigma in (0.3, 0.7, 1.0, 1.4, 1.8)]
+        blurs = [vision.GaussianBlur(2 * math.ceil(3 * sigma) + 1, sigma) for sigma in (0.3, 0.7, 1.0, 1.4, 1.8)]
         gray = [vision.ConvertColor(vision.ConvertMode.COLOR_RGB2GRAY)]
         gray += [vision.ConvertColor(vision.ConvertMode.COLOR_GRAY2RGB)]
         return [
@@ -126,7 +127,7 @@ def dali(folder, workers):
             if fn.random.coin_flip(probability=0.2, dtype=types.BOOL):
                 view = fn.hsv(view, saturation=0.0)
             if fn.random.coin_flip(probability=blur, dtype=types.BOOL):
-                view = fn.gaussian_blur(view, window_size=23, sigma=fn.random.uniform(range=(0.1, 2.0)))
+                view = fn.gaussian_blur(view, sigma=fn.random.uniform(range=(0.1, 2.0)))  # Taps to 3 sigma, as ours.
             if fn.random.coin_flip(probability=solarize, dtype=types.BOOL):
                 inverted = types.Constant(255).uint8() - view
                 view = fn.cast(view * (view < 128) + inverted * (view >= 128), dtype=types.UINT8)

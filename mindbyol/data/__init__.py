@@ -3,6 +3,7 @@
 The functions here turn the recipe (the namespace of `config.parse_args`) into these objects.
 """
 
+from mindbyol.data.decode import DataError  # noqa: F401  (what a loader raises in the middle of a run)
 from mindbyol.data.loader import EvalLoader, PretrainLoader
 from mindbyol.data.sources import create_source
 from mindbyol.data.views import EvalTransform, TwoViewTransform

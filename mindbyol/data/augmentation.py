@@ -140,6 +140,17 @@ def adjust_hsv(planes, saturation=1.0, hue=0.0):
     cv2.split(cv2.cvtColor(cv2.merge((h, s, v), hsv), cv2.COLOR_HSV2RGB_FULL), tuple(planes))
 
 
+def adjust_saturation(planes, factor):
+    """Multiplies the saturation in HSV by `factor`, in place."""
+    if factor > 1:  # Saturation ends at 1, pixel by pixel.
+        adjust_hsv(planes, saturation=factor)
+        return
+    # V stays, and S scales the distance of each channel from V, so that there is no need to go to HSV and back.
+    value = cv2.max(cv2.max(planes[0], planes[1]), planes[2])
+    for plane in planes:
+        cv2.addWeighted(plane, factor, value, 1 - factor, 0, dst=plane)
+
+
 def to_luma(planes):
     """Turns the first plane into 0.299 R + 0.587 G + 0.114 B, in place."""
     cv2.cvtColor(cv2.merge(tuple(planes)), cv2.COLOR_RGB2GRAY, dst=planes[0])

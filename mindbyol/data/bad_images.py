@@ -5,6 +5,8 @@ import os
 
 import numpy as np
 
+from mindbyol.data.decode import DataError
+
 logger = logging.getLogger(__name__)
 
 LIMIT = 0.01  # Share of the data set.
@@ -38,7 +40,7 @@ class BadImages:
             numpy.ndarray: Indices of the images that are in the batch.
 
         Raises:
-            RuntimeError: More than 1% of the images of the source, and more than one, cannot be read.
+            DataError: More than 1% of the images of the source, and more than one, cannot be read.
         """
         if not replaced:
             return indices
@@ -50,7 +52,7 @@ class BadImages:
         if len(self._reasons) > max(1, LIMIT * len(self._source)):
             names = [f"{self._source.name(index)} ({reason})" for index, reason in self._reasons.items()]
             more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-            raise RuntimeError(
+            raise DataError(
                 f"{len(names)} of {self._source.description} cannot be read, more than {LIMIT:.0%}: "
                 f"{', '.join(names[:10])}{more}{f'; all are in {self._file}' if self._file else ''}"
             )

@@ -11,7 +11,11 @@ cv2.setNumThreads(0)  # The loader's workers are the parallelism.
 _READ_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # OpenCV 4.11 and newer.
 
 
-class BadImage(ValueError):
+class DataError(RuntimeError):
+    """The data stop a run; the message says why and what to do."""
+
+
+class BadImage(DataError):
     """An image that cannot be read or decoded."""
 
 

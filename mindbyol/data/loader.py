@@ -10,6 +10,7 @@ import numpy as np
 
 from mindbyol.data.augmentation import permutation
 from mindbyol.data.bad_images import BadImages
+from mindbyol.data.decode import DataError
 from mindbyol.data.workers import WORKER_TYPES, BatchMaker, ProcessWorkers, ThreadWorkers, default_workers
 
 logger = logging.getLogger(__name__)
@@ -87,12 +88,12 @@ class _Loader:
         try:
             return future.result(self._timeout)
         except concurrent.futures.TimeoutError as error:
-            raise RuntimeError(
+            raise DataError(
                 f"no data worker finished an image for {self._timeout:.0f} s: is the storage of "
                 f"{self.source.description} reachable?"
             ) from error
         except concurrent.futures.BrokenExecutor as error:
-            raise RuntimeError(
+            raise DataError(
                 f"a data worker process died ({workers.why_broken()}); SIGKILL is often the kernel's answer to a lack "
                 "of memory: lower num_parallel_workers or batch_size, or use worker_type thread"
             ) from error

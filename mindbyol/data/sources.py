@@ -11,6 +11,7 @@ import numpy as np
 
 from mindbyol.data.binary_files import BinaryFiles, Digits
 from mindbyol.data.file_index import index_images, index_list
+from mindbyol.data.mindrecord import MindRecordFiles
 
 DATASETS = ("imagenet", "folder", "cifar10", "cifar100", "stl10", "digits", "mindrecord")
 
@@ -24,7 +25,8 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
             `relative/path label`, the paths relative to `data_dir` or to `data_dir/split`;
             "folder": images without labels at any depth under `data_dir/split`, or under `data_dir` itself when the
             split is "train" and there is no such sub-folder;
-            "cifar10", "cifar100", "stl10": their published binary files; "digits": scikit-learn's.
+            "cifar10", "cifar100", "stl10": their published binary files; "digits": scikit-learn's;
+            "mindrecord": what scripts/make_mindrecord.py wrote.
         data_dir (str): Folder of the data set; "digits" needs none.
         split (str): Which part of the data set.
         download (bool): Fetch CIFAR and STL10 when they are not there.
@@ -51,6 +53,8 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
             source = _open_imagenet(Path(data_dir), split)
         elif dataset == "folder":
             source = _open_folder(Path(data_dir), split)
+        elif dataset == "mindrecord":
+            source = MindRecordFiles(data_dir, split)
         else:
             source = BinaryFiles(dataset, data_dir, split, download)
     if num_samples is not None:

@@ -8,10 +8,6 @@ import numpy as np
 from mindbyol.data import augmentation as ops
 
 
-def _saturation(planes, factor):
-    ops.adjust_hsv(planes, saturation=factor)
-
-
 def _hue(planes, turn):
     ops.adjust_hsv(planes, hue=turn)
 
@@ -24,7 +20,7 @@ JITTER_OPERATIONS = {
     "deepmind": {
         "brightness": ops.adjust_brightness,
         "contrast": ops.adjust_contrast,
-        "saturation": _saturation,
+        "saturation": ops.adjust_saturation,
         "hue": _hue,
         "saturation and hue": _saturation_and_hue,
     },

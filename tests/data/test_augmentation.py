@@ -57,6 +57,11 @@ def test_saturation_and_hue_change_in_hsv(images, saturation, hue):
     check(ops.adjust_hsv, hsv_formula, images, saturation, hue)
 
 
+@pytest.mark.parametrize("factor", [0.6, 0.85, 1.3])
+def test_saturation_alone_changes_in_hsv(images, factor):
+    check(ops.adjust_saturation, lambda x, f: hsv_formula(x, f, 0), images, factor)
+
+
 @pytest.mark.parametrize("factor", [0.6, 1.3])
 def test_torchvision_brightness_multiplies(images, factor):
     check(ops.torchvision_brightness, lambda x, f: f * x, images, factor, level=0.3)
@@ -181,6 +186,8 @@ def test_the_crop_has_the_area_and_aspect_of_the_paper():
     assert (top >= 0).all() and (top + height <= 4000).all() and (left + width <= 4000).all()
     np.testing.assert_allclose((top / (4000 - height)).mean(), 0.5, atol=0.02)
     np.testing.assert_allclose((left / (4000 - width)).mean(), 0.5, atol=0.02)
+    correlation = np.corrcoef([area, aspect, top / (4000 - height), left / (4000 - width)]) - np.eye(4)
+    assert abs(correlation).max() < 0.07
 
 
 def test_the_crop_is_clipped_to_the_image_and_never_empty():
@@ -205,6 +212,9 @@ def test_operations_come_as_often_and_as_strong_as_the_recipe_says():
     both.update(saturation=0.4, hue=0.4)
     assert share[0] == pytest.approx({**both, "blur": 1.0}, abs=0.03)
     assert share[1] == pytest.approx({**both, "blur": 0.1, "solarize": 0.2}, abs=0.03)
+    names = ["flip", "brightness", "grayscale", "blur", "solarize"]
+    happened = [[name in dict(operations) for name in names] for operations in drawn[1]]
+    assert abs(np.corrcoef(np.transpose(happened)) - np.eye(len(names))).max() < 0.07
     ranges = {"brightness": (-0.4, 0.4), "contrast": (0.6, 1.4), "saturation": (0.8, 1.2), "hue": (-0.1, 0.1)}
     for name, (low, high) in {**ranges, "blur": (0.1, 2.0)}.items():
         middle = (low + high) / 2

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mindbyol.data.augmentation import permutation
-from mindbyol.data.decode import decode
+from mindbyol.data.decode import DataError, decode
 from mindbyol.data.loader import EvalLoader, PretrainLoader
 from mindbyol.data.sources import create_source
 from mindbyol.data.views import EvalTransform, TwoViewTransform
@@ -140,7 +140,7 @@ def test_closing_early_ends_the_workers(source, worker_type):
 
 def test_a_killed_worker_process_is_an_error_with_its_cause(source):
     loader = PretrainLoader(source, _KillsItself(), 8, epochs=1, num_parallel_workers=1, worker_type="process")
-    with pytest.raises(RuntimeError, match="worker process died.*SIGKILL"):
+    with pytest.raises(DataError, match="worker process died.*SIGKILL"):
         list(loader)
 
 
@@ -160,7 +160,7 @@ def test_a_worker_that_hangs_is_an_error(tmp_path, write_jpegs, worker_type):
     loader = PretrainLoader(
         source, TRANSFORM, 8, epochs=1, num_parallel_workers=2, worker_type=worker_type, timeout=2.0
     )
-    with pytest.raises(RuntimeError, match="no data worker finished an image for 2 s.*8 images"):
+    with pytest.raises(DataError, match="no data worker finished an image for 2 s.*8 images"):
         list(loader)
     if worker_type == "thread":
         open(tmp_path / "05.jpg", "wb").close()  # Lets the thread go.
@@ -213,19 +213,19 @@ def test_the_label_of_a_replaced_image_is_that_of_its_substitute(tmp_path, write
 
 def test_more_than_one_percent_of_bad_images_stop_the_run(damaged, tmp_path):
     (tmp_path / "07.jpg").write_bytes(b"no image")
-    with pytest.raises(RuntimeError, match=r"(?s)2 of 24 images.*05.jpg \(the JPEG file is cut off\).*07.jpg \(not an"):
+    with pytest.raises(DataError, match=r"(?s)2 of 24 images.*05.jpg \(the JPEG file is cut off\).*07.jpg \(not an"):
         run(damaged)
 
 
 def test_a_bad_image_stops_the_run_at_once_if_asked_to(damaged):
-    with pytest.raises(ValueError, match="05.jpg: the JPEG file is cut off"):
+    with pytest.raises(DataError, match="05.jpg: the JPEG file is cut off"):
         run(damaged, on_bad_image="stop")
 
 
 def test_a_folder_without_a_readable_image_is_an_error(tmp_path):
     for number in range(8):
         (tmp_path / f"{number}.jpg").write_bytes(b"no image")
-    with pytest.raises(ValueError, match="8 images in a row, from .*cannot be read"):
+    with pytest.raises(DataError, match="8 images in a row, from .*cannot be read"):
         run(create_source("folder", tmp_path))
 
 
@@ -234,3 +234,17 @@ def test_the_time_waited_is_counted(source):
     started = time.monotonic()
     list(loader)
     assert 0 < loader.wait_seconds <= time.monotonic() - started
+
+
+@pytest.mark.parametrize("worker_type", ["thread", "process"])
+def test_memory_does_not_grow_with_epochs(source, worker_type):
+    def resident():
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    transform = TwoViewTransform(size=64)  # Batches of 0.6 MB.
+    loader = PretrainLoader(source, transform, 24, 200, num_parallel_workers=2, worker_type=worker_type)
+    for number, _ in enumerate(loader):
+        if number == 40:
+            before = resident()
+    assert resident() - before < 20e6  # 160 kept batches would be 94 MB.

@@ -1,0 +1,219 @@
+"""MindRecord: any source in a few large files, that MindSpore's MindDataset can read too.
+
+A split is `<split>.json` (what is in it) and shards `<split>-00000.mindrecord`, each with its SQLite index
+`<split>-00000.mindrecord.db`. The images keep their numbers, so views are those of the files they came from. The shards
+are read at the offsets that the index gives: any image, in any order, from any thread or process.
+"""
+
+import json
+import logging
+import os
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+logger = logging.getLogger(__name__)
+
+_SCHEMA = {
+    "number": {"type": "int64"},
+    "label": {"type": "int32"},
+    "name": {"type": "string"},
+    "image": {"type": "bytes"},
+}
+_LENGTH_BYTES = 8  # In front of each image.
+
+
+class MindRecordFiles:
+    """The images of a split.
+
+    Args:
+        data_dir (str): Folder of the shards.
+        split (str): Split that they were made from.
+
+    Raises:
+        FileNotFoundError: The split or one of its shards is not there.
+        ValueError: A shard does not hold what the split's description says.
+    """
+
+    def __init__(self, data_dir, split):
+        description = Path(data_dir) / f"{split}.json"
+        if not description.is_file():
+            there = ", ".join(sorted(file.stem for file in Path(data_dir).glob("*.json"))) or "none"
+            raise FileNotFoundError(f"{description} is not there; splits in {data_dir}: {there}")
+        content = json.loads(description.read_text())
+        if not content["complete"]:
+            raise ValueError(f"{description} is not complete: start make_mindrecord.py again, it goes on where it was")
+        self._files = [str(Path(data_dir) / shard["file"]) for shard in content["shards"]]
+        tables = [_read_index(file) for file in self._files]
+        for file, table, shard in zip(self._files, tables, content["shards"]):
+            numbers = np.arange(shard["first"], shard["first"] + shard["images"])
+            if not np.array_equal(table["number"], numbers) or os.path.getsize(file) < table["end"].max():
+                raise ValueError(f"{file} is damaged, or from another split: make it again")
+        self._firsts = np.array([shard["first"] for shard in content["shards"]])
+        self._starts = np.concatenate([table["start"] for table in tables])
+        self._ends = np.concatenate([table["end"] for table in tables])
+        self.class_names = content["class_names"]
+        self.labels = np.concatenate([table["label"] for table in tables]) if content["has_labels"] else None
+        self.description = f"{content['description']} (MindRecord)"
+        self._open_files = {}
+
+    def __len__(self):
+        return len(self._starts)
+
+    def __getitem__(self, index):
+        """Returns the bytes of the image file."""
+        shard = self._shard(index)
+        if shard not in self._open_files:
+            self._open_files[shard] = open(self._files[shard], "rb", buffering=0)
+        start = int(self._starts[index])
+        # At an offset: threads share the file.
+        return os.pread(self._open_files[shard].fileno(), int(self._ends[index]) - start, start)
+
+    def name(self, index):
+        """Returns the name of the image in the source that the shards were made from."""
+        shard = self._shard(index)
+        with _connect(self._files[shard]) as connection:
+            row = int(index - self._firsts[shard])
+            query = f"SELECT {_columns(connection)['name']} FROM INDEXES WHERE ROW_ID = ?"
+            name = connection.execute(query, (row,)).fetchone()[0]
+        connection.close()
+        return name
+
+    def _shard(self, index):
+        return int(np.searchsorted(self._firsts, index, "right")) - 1
+
+    def __getstate__(self):
+        return {**self.__dict__, "_open_files": {}}
+
+
+def write_split(source, output_dir, split, shard_bytes):
+    """Writes a source to shards, checks each against the source, and goes on where an earlier call was stopped.
+
+    Args:
+        source (Source): What to write. Pixels are stored as PNG files, files as they are.
+        output_dir (str): Folder for the shards.
+        split (str): Name of the split.
+        shard_bytes (int): Size of a shard in bytes, roughly; MindRecord sets a limit of 20 GB.
+
+    Raises:
+        ValueError: The folder holds this split of another source.
+        RuntimeError: What was written is not what was read back.
+    """
+    os.makedirs(output_dir, exist_ok=True)
+    description = Path(output_dir) / f"{split}.json"
+    content = {
+        "description": source.description,
+        "images": len(source),
+        "has_labels": source.labels is not None,
+        "class_names": source.class_names,
+        "shard_bytes": shard_bytes,
+        "complete": False,
+        "shards": [],
+    }
+    if description.exists():
+        found = json.loads(description.read_text())
+        if any(found[key] != content[key] for key in ("description", "images", "has_labels", "class_names")):
+            raise ValueError(f"{description} is of another data set ({found['description']}): choose another folder")
+        content.update(shards=found["shards"], complete=found["complete"])
+        logger.info("%d shards of %s are there already", len(content["shards"]), description)
+    done = sum(shard["images"] for shard in content["shards"])
+    while done < len(source):
+        file = f"{split}-{len(content['shards']):05d}.mindrecord"
+        images = _write_shard(source, done, output_dir, file, shard_bytes)
+        content["shards"].append({"file": file, "first": done, "images": images})
+        done += images
+        content["complete"] = done == len(source)
+        _write_json(description, content)
+        logger.info("%s: %d images, checked; %d of %d done", file, images, done, len(source))
+
+
+def _write_shard(source, first, output_dir, file, shard_bytes):
+    from mindspore.mindrecord import FileWriter  # Only writing needs MindSpore.
+
+    # The index knows its file by name, so the shard is made under its name in a folder beside.
+    with tempfile.TemporaryDirectory(dir=output_dir) as beside:
+        path = os.path.join(beside, file)
+        writer = FileWriter(path, 1)
+        writer.add_schema(_SCHEMA, "images")
+        writer.add_index(["number", "label", "name"])
+        size, index, rows = 0, first, []
+        while index < len(source) and (size < shard_bytes or index == first):
+            label = -1 if source.labels is None else int(source.labels[index])
+            image = _image_file(source[index])
+            rows.append({"number": index, "label": label, "name": source.name(index), "image": image})
+            size += len(image)
+            index += 1
+            if len(rows) == 64:
+                writer.write_raw_data(rows)
+                rows = []
+        if rows:
+            writer.write_raw_data(rows)
+        writer.commit()
+        _check_shard(source, first, index, path)
+        for made in (f"{path}.db", path):
+            shutil.move(made, os.path.join(output_dir, os.path.basename(made)))
+    return index - first
+
+
+def _check_shard(source, first, stop, path):
+    table = _read_index(path)
+    if not np.array_equal(table["number"], np.arange(first, stop)):
+        raise RuntimeError(f"{path}: the index does not list images {first} to {stop - 1}")
+    if source.labels is not None and not np.array_equal(table["label"], source.labels[first:stop]):
+        raise RuntimeError(f"{path}: the labels are not those of the source")
+    with open(path, "rb") as shard:
+        for index in range(first, stop):
+            shard.seek(int(table["start"][index - first]))
+            stored = shard.read(int(table["end"][index - first] - table["start"][index - first]))
+            if stored != _image_file(source[index]):
+                raise RuntimeError(f"{path}: {source.name(index)} does not read back as it was written")
+
+
+def _image_file(item):
+    if isinstance(item, np.ndarray):
+        return cv2.imencode(".png", item[..., ::-1])[1].tobytes()
+    return item
+
+
+def _read_index(file):
+    """Reads number, label and place (start and end in the file) of the images of a shard, in order."""
+    if not os.path.isfile(file) or not os.path.isfile(f"{file}.db"):
+        raise FileNotFoundError(f"{file} or its index {file}.db is not there")
+    with open(file, "rb") as shard:
+        header = json.loads(shard.read(int.from_bytes(shard.read(8), "little")))
+    connection = _connect(file)
+    columns = _columns(connection)
+    query = f"""SELECT {columns['number']}, {columns['label']}, PAGE_ID_BLOB, PAGE_OFFSET_BLOB, PAGE_OFFSET_BLOB_END
+                FROM INDEXES ORDER BY ROW_ID"""
+    flat = np.fromiter((value for row in connection.execute(query) for value in map(int, row)), np.int64)
+    connection.close()
+    number, label, page, start, end = flat.reshape(-1, 5).T
+    page_start = header["header_size"] + page * header["page_size"]
+    return {
+        "number": number,
+        "label": label.astype(np.int32),
+        "start": page_start + start + _LENGTH_BYTES,
+        "end": page_start + end,
+    }
+
+
+def _connect(file):
+    return sqlite3.connect(f"file:{os.path.abspath(file)}.db?mode=ro", uri=True)
+
+
+def _columns(connection):
+    """Fields that are indexed are columns `<field>_<number of the schema>`."""
+    names = [row[1] for row in connection.execute("PRAGMA table_info(INDEXES)")]
+    return {
+        field: next(name for name in names if name.rpartition("_")[0] == field) for field in _SCHEMA if field != "image"
+    }
+
+
+def _write_json(path, content):
+    beside = path.with_suffix(".json.part")
+    beside.write_text(json.dumps(content, indent=1))
+    os.replace(beside, path)

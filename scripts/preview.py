@@ -1,0 +1,89 @@
+"""Shows what a recipe makes of its images, before a long run: a PNG of the original and the two views of a few images,
+with the operations that were drawn for each view.
+
+    python scripts/preview.py --config configs/byol/byol_resnet50_imagenet_ascend.yaml --data_dir imagenet
+    python scripts/preview.py --output views.png --images 6 --epoch 3 --config ...
+
+The views are those that training sees in this epoch, to the bit. All other flags are those of train.py.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import matplotlib  # noqa: E402
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+from config import parse_args  # noqa: E402
+from mindbyol.data import source_from_args, two_view_transform_from_args  # noqa: E402
+from mindbyol.data.augmentation import permutation  # noqa: E402
+from mindbyol.data.decode import decode  # noqa: E402
+
+
+def describe(operations):
+    """The operations of a view in words, in their order, one a line."""
+    lines = []
+    for name, value in operations:
+        if name == "crop":
+            top, left, height, width = value
+            lines.append(f"crop {width} x {height} at {left}, {top}")
+        elif name == "saturation and hue":
+            lines += [f"saturation {value[0]:.2f}", f"hue {value[1]:+.3f}"]
+        elif value is None:
+            lines.append(name)
+        elif name in ("hue", "brightness"):
+            lines.append(f"{name} {value:+.3f}")
+        else:
+            lines.append(f"{name} {value:.2f}" if name != "solarize" else f"solarize from {value}")
+    return "\n".join(lines)
+
+
+def draw_grid(source, transform, seed, epoch, indices):
+    """Draws a row an image: the original, the first view, the second view.
+
+    Returns:
+        matplotlib.figure.Figure: The grid.
+    """
+    figure, axes = plt.subplots(len(indices), 3, figsize=(9, 4.3 * len(indices)), squeeze=False)
+    for row, index in zip(axes, indices):
+        image = decode(source[index])
+        row[0].imshow(image)
+        row[0].set_xlabel(f"{Path(source.name(index)).name}\n{image.shape[1]} x {image.shape[0]}")
+        for view, pixels in enumerate(transform(image, seed, epoch, index)):
+            row[view + 1].imshow(pixels.transpose(1, 2, 0))
+            row[view + 1].set_xlabel(describe(transform.operations(image, seed, epoch, index, view)), fontsize=8)
+        for axis, title in zip(row, ("original", "view 1", "view 2")):
+            axis.set_title(title)
+            axis.set_xticks([])
+            axis.set_yticks([])
+    figure.tight_layout()
+    return figure
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--output", default="preview.png", help="PNG file to write (default: preview.png)")
+    parser.add_argument("--images", type=int, default=4, help="number of images (default: 4)")
+    parser.add_argument("--epoch", type=int, default=0, help="epoch whose views are shown, from 0 (default: 0)")
+    own, recipe = parser.parse_known_args(argv)
+    if own.images < 1:
+        parser.error(f"--images is {own.images}; it must be at least 1")
+    try:
+        args = parse_args(recipe)
+        source = source_from_args(args, args.train_split)
+        indices = permutation(args.seed, own.epoch, len(source))[: own.images].tolist()
+        figure = draw_grid(source, two_view_transform_from_args(args), args.seed, own.epoch, indices)
+        figure.savefig(own.output, format="png", dpi=80)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    print(f"{own.output}: {len(indices)} images of {source.description}, epoch {own.epoch}, seed {args.seed}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""The preview shows what training sees."""
+
+import cv2
+import pytest
+
+from scripts import preview
+
+
+def test_the_preview_is_a_png_of_the_asked_for_images(jpegs, tmp_path, capsys):
+    output = tmp_path / "views.png"
+    preview.main(["--output", str(output), "--images", "2", "--dataset", "folder", "--data_dir", str(jpegs)])
+    assert cv2.imread(str(output)).shape[:2] == (688, 720)
+    assert "2 images of 24 images, no labels" in capsys.readouterr().out
+
+
+def test_operations_are_named_in_their_order():
+    operations = [("crop", (1, 2, 30, 40)), ("flip", None), ("saturation and hue", (0.9, -0.05)), ("blur", 1.234)]
+    assert preview.describe(operations + [("solarize", 128)]).splitlines() == [
+        "crop 40 x 30 at 2, 1",
+        "flip",
+        "saturation 0.90",
+        "hue -0.050",
+        "blur 1.23",
+        "solarize from 128",
+    ]
+
+
+def test_errors_are_one_line(tmp_path):
+    with pytest.raises(SystemExit, match="error: data_dir .*nowhere is not a folder"):
+        preview.main(["--dataset", "folder", "--data_dir", str(tmp_path / "nowhere")])
