@@ -153,6 +153,7 @@ def create_parser():
     group = parser.add_argument_group("Model parameters")
     group.add_argument("--model", default="resnet50", help="a MindCV model")
     group.add_argument("--stem", choices=STEMS, default="imagenet", help="small: 3x3 stride 1, no max-pool (ResNets)")
+    group.add_argument("--stages", type=number(int, 1, 4), default=4, help="kept of a ResNet, fewer for quick runs")
     group.add_argument("--padding", choices=PADDINGS, default="mindcv", help="of strided layers (ResNets)")
     group.add_argument("--ckpt_path", help="train.py: start from these weights; validate.py: score them")
     group.add_argument("--ckpt_save_dir", default="./ckpt", help="checkpoints, metrics.jsonl, config.yaml, log")

@@ -46,14 +46,14 @@ def choose_ks(ks, bank_size):
 
 
 def create_extractor(args):
-    """The recipe's backbone with the checkpoint's weights, stem and padding; None without a checkpoint."""
+    """The recipe's backbone with the checkpoint's weights, stem, padding and stages; None without a checkpoint."""
     if not args.ckpt_path:
         if not args.baselines:
             raise ValueError("ckpt_path: which checkpoint is to be scored? (--baselines True scores without one)")
         return None
     card = checkpoint.read(args.ckpt_path)[1]
-    stem, padding = card.get("stem", args.stem), card.get("padding", args.padding)
-    backbone = create_backbone(args.model, stem, padding, args.image_resize)
+    kind = {key: card.get(key, getattr(args, key)) for key in ("stem", "padding", "stages")}
+    backbone = create_backbone(args.model, image_size=args.image_resize, **kind)
     checkpoint.load_backbone(backbone, args.ckpt_path, args.model)
     return FeatureExtractor(backbone, Normalize(args.mean, args.std))
 
@@ -61,7 +61,7 @@ def create_extractor(args):
 def untrained_extractor(args):
     """The backbone as train.py starts with it: the same seed gives the same weights."""
     ms.set_seed(args.seed)
-    backbone = create_backbone(args.model, args.stem, args.padding, args.image_resize)
+    backbone = create_backbone(args.model, args.stem, args.padding, args.image_resize, args.stages)
     return FeatureExtractor(backbone, Normalize(args.mean, args.std))
 
 

@@ -49,7 +49,7 @@ class _PaddedMaxPool(nn.Cell):
         return self.pool(self.pad(x))
 
 
-def create_backbone(model, stem="imagenet", padding="mindcv", image_size=224):
+def create_backbone(model, stem="imagenet", padding="mindcv", image_size=224, stages=4):
     """Builds a MindCV model without its classifier; its output is pooled over positions to one vector an image.
 
     Args:
@@ -60,6 +60,8 @@ def create_backbone(model, stem="imagenet", padding="mindcv", image_size=224):
             strided convolutions padded as in TensorFlow and DeepMind's ResNets. Weights trained with one of them are
             exact with that one only. ResNets only.
         image_size (int): Side of the images, in pixels, to probe the width with.
+        stages (int): How many of a ResNet's four stages are kept, from the input on; fewer for quick runs on small
+            images.
 
     Returns:
         Cell: (N, 3, H, W) float, normalised, to (N, num_features). `num_features` is measured with one forward pass;
@@ -83,6 +85,7 @@ def create_backbone(model, stem="imagenet", padding="mindcv", image_size=224):
     _remove_classifier(backbone)
     _set_stem(backbone, model, stem)
     _set_padding(backbone, model, padding)
+    _set_stages(backbone, model, stages)
     backbone.__class__ = type(type(backbone).__name__, (_PooledFeatures, type(backbone)), {})
     try:
         backbone.num_features = _probe_width(backbone, image_size)
@@ -121,6 +124,19 @@ def _set_stem(backbone, model, stem):
         first.in_channels, first.out_channels, 3, stride=1, pad_mode="pad", padding=1, weight_init="HeNormal"
     )
     backbone.max_pool = nn.Identity()
+
+
+def _set_stages(backbone, model, stages):
+    if stages == 4:
+        return
+    if stages not in (1, 2, 3):
+        raise ValueError(f"stages: {stages} is none of 1, 2, 3, 4")
+    if not isinstance(backbone, ResNet):
+        raise ValueError(f"stages: {stages} is for MindCV's ResNets and ResNeXts, not for '{model}'")
+    left_out = [f"layer{stage}" for stage in range(stages + 1, 5)]
+    for name in left_out:
+        setattr(backbone, name, nn.Identity())
+    backbone.dropped += left_out
 
 
 def _set_padding(backbone, model, padding):

@@ -83,7 +83,7 @@ def create_byol(args, num_classes=None):
     """
 
     def encoder():
-        backbone = create_backbone(args.model, args.stem, args.padding, args.image_resize)
+        backbone = create_backbone(args.model, args.stem, args.padding, args.image_resize, args.stages)
         projector = MLP(backbone.num_features, args.projector_hidden_size, args.projection_size)
         return Encoder(backbone, projector)
 

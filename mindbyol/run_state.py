@@ -115,6 +115,7 @@ class RunState:
             "model": self.args.model,
             "stem": self.args.stem,
             "padding": self.args.padding,
+            "stages": self.args.stages,
             "image_resize": self.args.image_resize,
             "mean": self.args.mean,
             "std": self.args.std,

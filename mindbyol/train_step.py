@@ -11,9 +11,13 @@ _clear = ops.MultitypeFuncGraph("clear")
 _scale_gradient = ops.MultitypeFuncGraph("scale_gradient")
 
 
+# target <- target - (1 - tau) (target - online), in one pass over memory
+_apply_difference = ops.ApplyGradientDescent()
+
+
 @_move_target.register("Tensor", "Tensor", "Tensor")
 def _move_one(tau, target, online):
-    return ops.assign(target, tau * target + (1.0 - tau) * online)
+    return _apply_difference(target, 1.0 - tau, target - online)
 
 
 @_add_gradient.register("Tensor", "Tensor")
