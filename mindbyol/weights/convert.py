@@ -1,18 +1,19 @@
 """Reads weights of any known project into mindbyol's names, and proves what was loaded."""
 
 import functools
-import hashlib
 import re
 from dataclasses import dataclass
 
 import numpy as np
 
+from mindbyol import checkpoint
 from mindbyol.weights import layouts
-from mindbyol.weights.files import open_weights, read_float32, wrap
+from mindbyol.weights.files import check_output, open_weights, read_float32
+from mindbyol.weights.pickle_names import in_memory
 
 IMAGENET_MEAN = [123.675, 116.28, 103.53]
 IMAGENET_STD = [58.395, 57.12, 57.375]
-_TITLES = {
+TITLES = {
     layouts.ONLINE: "backbone",
     layouts.PROJECTOR: "projector",
     layouts.PREDICTOR: "predictor",
@@ -39,7 +40,7 @@ class Weights:
     """Weights under mindbyol's names.
 
     Attributes:
-        arrays (dict): `online.backbone.*`, `online.projector.*`, `predictor.*`, `target.*`, `probe.*` to float32 arrays.
+        arrays (dict): `online.backbone.*`, `online.projector.*`, `predictor.*`, `target.*`, `probe.*` to float32 ndarrays.
         card (dict): Model card: model, stem, padding, normalisation and what else the file told.
         found (str): What the file is: "mmselfsup 1.x, full checkpoint, epoch 200".
         report (list[str]): One line a part: what was loaded, missing, unexpected.
@@ -74,7 +75,11 @@ def read_weights(path, family="auto", model=None, padding=None, allow_unmatched=
         ValueError: The file cannot be read, is not of the family named, holds values that are not finite, or (unless
             allowed) lacks entries, has too many, or has some of another shape.
     """
-    contents = open_weights(path)
+    return convert_contents(open_weights(path), family, model, padding, allow_unmatched)
+
+
+def convert_contents(contents, family="auto", model=None, padding=None, allow_unmatched=False):
+    """As `read_weights`, of a file that `open_weights` has opened."""
     try:
         return _convert(contents, family, model, padding, allow_unmatched)
     except ValueError as error:
@@ -97,7 +102,7 @@ def _convert(contents, family, model, padding, allow_unmatched):
         )
 
     report, problems, arrays = [], [f"unexpected: {name}" for name in unknown], {}
-    for part, title in _TITLES.items():
+    for part, title in TITLES.items():
         if part not in parts:
             continue
         expected = _expected_shapes(part, parts, card)
@@ -112,12 +117,13 @@ def _convert(contents, family, model, padding, allow_unmatched):
         problems += wrong
         fitting = (name for name, shape in expected.items() if name in parts[part] and parts[part][name].shape == shape)
         arrays.update((part + name, parts[part][name]) for name in fitting)
+    more = len(problems) - _SHOWN
+    shown = problems[:_SHOWN] + ([f"and {more} more"] if more > 0 else [])
     if problems and not allow_unmatched:
-        shown = problems[:_SHOWN] + ([f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else [])
         raise ValueError("\n  ".join([f"{found}: not everything matches", *report, *shown, _ADVICE]))
-    absent = [title for part, title in _TITLES.items() if part not in parts]
+    absent = [title for part, title in TITLES.items() if part not in parts]
     report += [f"not in the file: {', '.join(absent)}"] if absent else []
-    report += [f"left out: {line}" for line in problems]
+    report += [f"left out: {line}" for line in shown]
     _fill_biases(arrays, report)
     return Weights({name: _finite(name, tensor) for name, tensor in arrays.items()}, card, found, report)
 
@@ -148,8 +154,8 @@ def _split(tensors, layout):
             first = tensors.get(layout.twins[prefix] + rest)
             if first is None or not np.array_equal(first.read(), tensor.read()):
                 raise ValueError(
-                    f"{layout.title}: {name} and {layout.twins[prefix]}{rest} should be the same tensor and differ, so it "
-                    "cannot be told which one is online"
+                    f"{layout.title}: {name} and {layout.twins[prefix]}{rest} should be one tensor and differ, so which is "
+                    "online cannot be told"
                 )
         elif prefix is None:
             unknown.append(name)
@@ -176,7 +182,7 @@ def _describe(contents, layout, parts):
     if layouts.TARGET in parts:
         kind = "full checkpoint"
     elif len(parts) > 1:
-        kind = "backbone and " + ", ".join(_TITLES[part] for part in parts if part != layouts.ONLINE)
+        kind = "backbone and " + ", ".join(TITLES[part] for part in parts if part != layouts.ONLINE)
     else:
         kind = "backbone"
     found = f"{title}, {kind}"
@@ -264,8 +270,8 @@ def _fill_biases(arrays, report):
     for part in layouts.HEADS:
         weight = arrays.get(part + "fc0.weight")
         if weight is not None and part + "fc0.bias" not in arrays:
-            arrays[part + "fc0.bias"] = wrap(np.zeros(weight.shape[0], np.float32))
-            report.append(f"{_TITLES[part]}: its first layer has no bias; zeros stand for it")
+            arrays[part + "fc0.bias"] = in_memory(np.zeros(weight.shape[0], np.float32))
+            report.append(f"{TITLES[part]}: its first layer has no bias; zeros stand for it")
 
 
 def _finite(name, tensor):
@@ -276,6 +282,28 @@ def _finite(name, tensor):
     return array
 
 
+def convert(source, output, family="auto", model=None, padding=None, allow_unmatched=False):
+    """Reads a checkpoint of any known project and writes mindbyol's.
+
+    Args:
+        source, family, model, padding, allow_unmatched: As for `read_weights`.
+        output (Path): File to write, ending in .ckpt. A backbone alone gets MindCV's names.
+
+    Returns:
+        list[str]: What was found, what was loaded, what was written.
+
+    Raises:
+        FileNotFoundError, ValueError: As `read_weights`; or the output cannot be written.
+    """
+    output = check_output(output, ".ckpt")
+    weights = read_weights(source, family, model, padding, allow_unmatched)
+    only_backbone = all(name.startswith(layouts.ONLINE) for name in weights.arrays)
+    checkpoint.write(output, weights.part(layouts.ONLINE) if only_backbone else weights.arrays, weights.card)
+    card = weights.card
+    network = f"{card['model']}, stem {card['stem']}, padding {card['padding']}"
+    return [f"found {weights.found}", *weights.report, f"wrote {output} ({network})"]
+
+
 def load_pretrained(path, family="auto"):
     """Weights to start training from: what a recipe's `pretrained_from` names.
 
@@ -284,8 +312,8 @@ def load_pretrained(path, family="auto"):
         family (str): `auto`, or the project that must have written it.
 
     Returns:
-        tuple: Arrays under mindbyol's names (`online.backbone.*` always; projector, predictor and target if the file has
-        them; never a classifier), the padding with which they are exact, and a description of several lines.
+        tuple: Arrays under mindbyol's names (`online.backbone.*` always; projector, predictor and target if the file
+        has them; never a classifier), the padding with which they are exact, and a description of several lines.
 
     Raises:
         FileNotFoundError, ValueError: As `read_weights`.
@@ -293,19 +321,3 @@ def load_pretrained(path, family="auto"):
     weights = read_weights(path, family)
     arrays = {name: array for name, array in weights.arrays.items() if not name.startswith(layouts.PROBE)}
     return arrays, weights.card["padding"], "\n  ".join([weights.found, *weights.report])
-
-
-def digest(arrays):
-    """SHA-256 over names, shapes and values: equal for equal weights, whatever file they came in.
-
-    Args:
-        arrays (dict): Name to np.ndarray.
-
-    Returns:
-        str: 64 hexadecimal digits.
-    """
-    total = hashlib.sha256()
-    for name in sorted(arrays):
-        total.update(f"{name} {arrays[name].shape}\n".encode())
-        total.update(np.ascontiguousarray(arrays[name], "<f4").data)
-    return total.hexdigest()

@@ -1,14 +1,16 @@
-"""Opens a weights file by its content, whatever its name: PyTorch zip or legacy, dill pickle, safetensors, MindSpore."""
+"""Opens a weights file by its content, whatever its name: PyTorch's two kinds, dill, safetensors, MindSpore."""
 
 import json
 import os
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from mindbyol import checkpoint
-from mindbyol.weights import torch_files
-from mindbyol.weights.pickle_names import Opaque, Tensor
+from mindbyol.weights import graph_files, torch_files
+from mindbyol.weights.pickle_names import Opaque, Tensor, in_memory
 from mindbyol.weights.pickles import read_pickle
 
 _OTHERS = {
@@ -20,6 +22,13 @@ _OTHERS = {
     b"<": "a web page or XML file; was the download redirected?",
     b"version https://git-lfs": "a Git LFS pointer, not the file itself",
 }
+
+
+# Both are protobuf: ONNX begins with a small number (IR and opset version), MINDIR with a version such as "0.1.1".
+_GRAPHS = (
+    (re.compile(rb"\x08[\x01-\x1f]\x12"), "ONNX", graph_files.read_onnx),
+    (re.compile(rb"\n.\d+\.\d+[.\d]*\x12"), "MINDIR", graph_files.read_mindir),
+)
 
 
 @dataclass
@@ -80,17 +89,16 @@ def open_weights(path):
             return _from_pickle(path, "pickle", read_pickle(file, path), None)
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= os.path.getsize(path):
         return _from_safetensors(path)
+    for mark, container, read in _GRAPHS:
+        if mark.match(start):
+            tensors, card = read(path)
+            return Contents(path, container, tensors, {}, card)
     arrays, card = checkpoint.read(path)
-    return Contents(path, "MindSpore", {name: wrap(value) for name, value in arrays.items()}, {}, card or {})
+    return Contents(path, "MindSpore", {name: in_memory(value) for name, value in arrays.items()}, {}, card or {})
 
 
 def _is_legacy_torch(start):
     return torch_files.LEGACY_MAGIC.to_bytes(10, "little") in start[:20]
-
-
-def wrap(array):
-    """An array that is in memory already, as a `Tensor`."""
-    return Tensor(array.shape, array.dtype.name, lambda: array)
 
 
 def _from_safetensors(path):
@@ -160,3 +168,28 @@ def _flatten_haiku(experiment_state):
 def read_float32(tensor):
     """Reads a tensor as a contiguous float32 array; half precision is widened exactly."""
     return np.asarray(tensor.read(), np.float32, order="C")
+
+
+def check_output(path, suffix):
+    """Makes sure that a file can be written, before any work is done.
+
+    Args:
+        path (Path): File to write.
+        suffix (str): What its name must end in.
+
+    Returns:
+        Path: The same.
+
+    Raises:
+        ValueError: It cannot; the message says why.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path}: a folder; name the file to write")
+    if path.suffix != suffix:
+        raise ValueError(f"{path}: the file to write must end in {suffix}")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: the folder {path.parent} does not exist")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{path}: no permission to write in {path.parent}")
+    return path

@@ -133,7 +133,7 @@ LAYOUTS = (
     Layout(
         "mindcv",
         "MindCV",
-        {"": ONLINE, "classifier.": PROBE, "projector.": PROJECTOR},
+        {"": ONLINE, "backbone.": ONLINE, "classifier.": PROBE, "projector.": PROJECTOR},
         (r".*\.(gamma|moving_mean)$",),
         "mindcv",
         "mindcv",

@@ -76,6 +76,11 @@ class Tensor:
         return self.load()
 
 
+def in_memory(array):
+    """An array that has been read already, as a `Tensor`."""
+    return Tensor(array.shape, array.dtype.name, lambda: array)
+
+
 class NumpyArray(Tensor):
     """An ndarray under construction: NumPy pickles an empty one and then sets its state."""
 
