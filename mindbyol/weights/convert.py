@@ -1,7 +1,5 @@
 """Reads weights of any known project into mindbyol's names, and proves what was loaded."""
 
-import functools
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +8,7 @@ from mindbyol import checkpoint
 from mindbyol.weights import layouts
 from mindbyol.weights.files import check_output, open_weights, read_float32
 from mindbyol.weights.pickle_names import in_memory
+from mindbyol.weights.resnets import RESNETS, resnet_name, resnet_shapes
 
 IMAGENET_MEAN = [123.675, 116.28, 103.53]
 IMAGENET_STD = [58.395, 57.12, 57.375]
@@ -21,18 +20,6 @@ TITLES = {
     layouts.TARGET_PROJECTOR: "target projector",
     layouts.PROBE: "probe",
 }
-# (bottleneck blocks, blocks of the stages, shape of the 3x3 convolutions of the first stage) to MindCV's name
-_RESNETS = {
-    (False, (2, 2, 2, 2), (64, 64, 3, 3)): "resnet18",
-    (False, (3, 4, 6, 3), (64, 64, 3, 3)): "resnet34",
-    (True, (3, 4, 6, 3), (64, 64, 3, 3)): "resnet50",
-    (True, (3, 4, 23, 3), (64, 64, 3, 3)): "resnet101",
-    (True, (3, 8, 36, 3), (64, 64, 3, 3)): "resnet152",
-    (True, (3, 4, 6, 3), (128, 4, 3, 3)): "resnext50_32x4d",
-    (True, (3, 4, 23, 3), (128, 4, 3, 3)): "resnext101_32x4d",
-    (True, (3, 4, 23, 3), (256, 4, 3, 3)): "resnext101_64x4d",
-    (True, (3, 8, 36, 3), (256, 4, 3, 3)): "resnext152_64x4d",
-}
 
 
 @dataclass
@@ -40,7 +27,7 @@ class Weights:
     """Weights under mindbyol's names.
 
     Attributes:
-        arrays (dict): `online.backbone.*`, `online.projector.*`, `predictor.*`, `target.*`, `probe.*` to float32 ndarrays.
+        arrays (dict): Name to float32 array; names begin with one of `layouts.PARTS`.
         card (dict): Model card: model, stem, padding, normalisation and what else the file told.
         found (str): What the file is: "mmselfsup 1.x, full checkpoint, epoch 200".
         report (list[str]): One line a part: what was loaded, missing, unexpected.
@@ -101,18 +88,19 @@ def _convert(contents, family, model, padding, allow_unmatched):
             "differ at the borders; --allow-unmatched converts it all the same, to train on"
         )
 
+    backbone = _backbone_shapes(card["model"], card["stem"])
     report, problems, arrays = [], [f"unexpected: {name}" for name in unknown], {}
     for part, title in TITLES.items():
         if part not in parts:
             continue
-        expected = _expected_shapes(part, parts, card)
+        expected = _expected_shapes(part, parts, backbone)
         wrong = _differences(part, parts[part], expected)
         missing, unexpected, misshapen = (sum(line.startswith(kind) for line in wrong) for kind in _PROBLEMS)
         report.append(
             f"{title} {len(expected) - missing - misshapen}/{len(expected)} loaded, "
             f"{missing} missing, {unexpected} unexpected"
             + (f", {misshapen} misshapen" if misshapen else "")
-            + (f" ({counters[part]} batch counters not needed)" if counters[part] else "")
+            + (f" ({counters[part]} counters not needed)" if counters[part] else "")
         )
         problems += wrong
         fitting = (name for name, shape in expected.items() if name in parts[part] and parts[part][name].shape == shape)
@@ -154,8 +142,8 @@ def _split(tensors, layout):
             first = tensors.get(layout.twins[prefix] + rest)
             if first is None or not np.array_equal(first.read(), tensor.read()):
                 raise ValueError(
-                    f"{layout.title}: {name} and {layout.twins[prefix]}{rest} should be one tensor and differ, so which is "
-                    "online cannot be told"
+                    f"{layout.title}: {name} and {layout.twins[prefix]}{rest} should be one tensor and differ: "
+                    "which is online cannot be told"
                 )
         elif prefix is None:
             unknown.append(name)
@@ -197,7 +185,7 @@ def _describe(contents, layout, parts):
 def _card(card, found, layout, backbone, model, padding):
     card = {"source": found, **card}
     stem = "small" if "conv1.weight" in backbone and backbone["conv1.weight"].shape[-1] == 3 else "imagenet"
-    card["model"] = model or card.get("model") or _resnet_name(backbone)
+    card["model"] = model or card.get("model") or resnet_name({name: tensor.shape for name, tensor in backbone.items()})
     card["stem"] = card.get("stem") or stem
     card["padding"] = padding or card.get("padding") or layout.padding
     if card["stem"] == "imagenet":
@@ -205,34 +193,19 @@ def _card(card, found, layout, backbone, model, padding):
     return card
 
 
-def _resnet_name(backbone):
-    blocks = [0, 0, 0, 0]
-    for name in backbone:
-        stage = re.match(r"layer([1-4])\.(\d+)\.", name)
-        if stage:
-            blocks[int(stage[1]) - 1] = max(blocks[int(stage[1]) - 1], int(stage[2]) + 1)
-    inner = backbone["layer1.0.conv2.weight"].shape if "layer1.0.conv2.weight" in backbone else None
-    name = _RESNETS.get(("layer1.0.conv3.weight" in backbone, tuple(blocks), inner))
-    if name is None:
-        raise ValueError(
-            f"stages of {blocks} blocks with {inner} convolutions are no ResNet or ResNeXt that MindCV has; if it is "
-            "another of MindCV's networks, name it with --model"
-        )
-    return name
-
-
-@functools.lru_cache(1)
-def _backbone(model, stem):
-    """Names and shapes of a backbone's parameters, and the number of its features."""
+def _backbone_shapes(model, stem):
+    """({name: shape}, number of features) of a backbone; only other networks than ResNets are built for it."""
+    if model in RESNETS:
+        return resnet_shapes(model, stem)
     from mindbyol.backbones import create_backbone
 
     backbone = create_backbone(model, stem=stem)
     return {p.name: tuple(p.shape) for p in backbone.get_parameters()}, backbone.num_features
 
 
-def _expected_shapes(part, parts, card):
+def _expected_shapes(part, parts, backbone):
     """Name to shape of what a part must hold; hidden and output sizes of the heads are those of the file."""
-    shapes, features = _backbone(card["model"], card["stem"])
+    shapes, features = backbone
     if part in layouts.BACKBONES:
         return shapes
     found = {name: tensor.shape for name, tensor in parts[part].items()}

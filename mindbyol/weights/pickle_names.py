@@ -46,6 +46,9 @@ class Opaque:
 
     name: str
 
+    def __str__(self):
+        return self.name
+
 
 @dataclass(frozen=True, eq=False)
 class NamedFields:
@@ -165,6 +168,13 @@ def _numpy_scalar(dtype, raw=None):
     return np.frombuffer(raw, dtype.numpy(), 1)[0].item()
 
 
+def _dill_array(rebuild, _arguments, state, _attributes=None):
+    require(str(rebuild) == "numpy.core.multiarray._reconstruct", f"an array made by {rebuild}")
+    array = NumpyArray()
+    array.set_state(state)
+    return array
+
+
 def _encode(text, encoding="utf-8"):
     require(isinstance(text, str) and encoding in ("latin1", "latin-1", "utf-8"), f"_codecs.encode with {encoding!r}")
     return text.encode(encoding)
@@ -183,7 +193,14 @@ def _bytearray(data=b""):
     return bytearray(data)
 
 
+def _attribute(owner, name):
+    # mmengine's log buffers are pickled as getattr(HistoryBuffer, "mean"); nothing is looked up here.
+    require(isinstance(owner, (Global, Opaque)) and isinstance(name, str), "builtins.getattr")
+    return Opaque(f"{owner}.{name}")
+
+
 REBUILT = {
+    "builtins.getattr": _attribute,
     "collections.OrderedDict": _dictionary,
     "collections.defaultdict": _default_dictionary,
     "torch._utils._rebuild_tensor": _torch_tensor,
@@ -201,6 +218,7 @@ REBUILT = {
     "builtins.frozenset": lambda items=(): frozenset(items),
     "builtins.bytearray": _bytearray,
     "builtins.complex": lambda real=0, imag=0: complex(real, imag),
+    "dill._dill._create_array": _dill_array,
     "dill._dill._create_namedtuple": lambda _name, fields, *_: NamedFields(tuple(fields)),
     "haiku._src.data_structures.FlatMapping": _dictionary,
     "haiku._src.data_structures.to_immutable_dict": _dictionary,

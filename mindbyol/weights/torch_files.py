@@ -80,6 +80,10 @@ def read_zip(path):
     order = ">" if f"{root}/byteorder" in names and read(f"{root}/byteorder").strip() == b"big" else "<"
     storages = {}
 
+    @functools.lru_cache(1)  # the one that neighbouring tensors may share
+    def fetch(name, dtype):
+        return _numbers(read(name), dtype, order)
+
     def load(identity):
         dtype, key, size = _storage_key(identity)
         if key not in storages:
@@ -88,8 +92,7 @@ def read_zip(path):
                 raise ValueError(f"{path}: damaged: the data of tensor {key} are missing")
             if archive.getinfo(name).file_size < size * _item_size(dtype):
                 raise ValueError(f"{path}: damaged: the data of tensor {key} are too short")
-            fetch = functools.lru_cache(1)(lambda: _numbers(read(name), dtype, order)[:size])
-            storages[key] = TorchStorage(dtype, size, fetch)
+            storages[key] = TorchStorage(dtype, size, lambda: fetch(name, dtype)[:size])
         return storages[key]
 
     names = set(names)
