@@ -145,6 +145,8 @@ def _from_pickle(path, container, content, card):
     state = next((content[key] for key in ("state_dict", "model") if isinstance(content.get(key), dict)), None)
     beside = {key: value for key, value in content.items() if not isinstance(value, Tensor)} if state else {}
     state = content if state is None else state
+    if not state:
+        raise ValueError(f"{path}: holds no tensors")
     for name, value in state.items():
         if not isinstance(value, Tensor):
             what = f"an object of {value.name}" if isinstance(value, Opaque) else f"a {type(value).__name__}"
