@@ -4,11 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+import mindspore
+
 from mindbyol import checkpoint
 from mindbyol.weights import layouts
 from mindbyol.weights.files import check_output, open_weights, read_float32
 from mindbyol.weights.pickle_names import in_memory
 from mindbyol.weights.resnets import RESNETS, resnet_name, resnet_shapes
+
+import mindbyol  # isort: skip  (before MindSpore: it sets up the CPU)
 
 IMAGENET_MEAN = [123.675, 116.28, 103.53]
 IMAGENET_STD = [58.395, 57.12, 57.375]
@@ -178,12 +182,15 @@ def _describe(contents, layout, parts):
         return f"{found}, epoch {meta['epoch']}"
     if isinstance(beside.get("epoch"), int):  # Lightning counts from 0
         return f"{found}, epoch {beside['epoch'] + 1}"
+    if isinstance(contents.card.get("epoch"), int):
+        return f"{found}, epoch {contents.card['epoch']}"
     step = contents.card.get("step", beside.get("step"))
     return f"{found}, step {step}" if isinstance(step, int) else found
 
 
 def _card(card, found, layout, backbone, model, padding):
-    card = {"source": found, **card}
+    versions = {"mindbyol": mindbyol.__version__, "mindspore": mindspore.__version__}
+    card = {"source": found, **versions, **card}
     stem = "small" if "conv1.weight" in backbone and backbone["conv1.weight"].shape[-1] == 3 else "imagenet"
     card["model"] = model or card.get("model") or resnet_name({name: tensor.shape for name, tensor in backbone.items()})
     card["stem"] = card.get("stem") or stem
@@ -271,8 +278,8 @@ def convert(source, output, family="auto", model=None, padding=None, allow_unmat
     output = check_output(output, ".ckpt")
     weights = read_weights(source, family, model, padding, allow_unmatched)
     only_backbone = all(name.startswith(layouts.ONLINE) for name in weights.arrays)
-    checkpoint.write(output, weights.part(layouts.ONLINE) if only_backbone else weights.arrays, weights.card)
-    card = weights.card
+    card = {**weights.card, "kind": "backbone" if only_backbone else "byol"}
+    checkpoint.write(output, weights.part(layouts.ONLINE) if only_backbone else weights.arrays, card)
     network = f"{card['model']}, stem {card['stem']}, padding {card['padding']}"
     return [f"found {weights.found}", *weights.report, f"wrote {output} ({network})"]
 

@@ -63,7 +63,7 @@ def export(weights, path, kind, heads=False):
         raise ValueError(
             f"--format torchvision: {weights.card['model']} is no ResNet, so PyTorch's names do not fit it"
         )
-    card = {**weights.card, "input": _INPUT}
+    card = {**weights.card, "kind": "backbone and projector" if heads else "backbone", "input": _INPUT}
     return _WRITERS[kind](weights, path, card, heads)
 
 
@@ -148,7 +148,8 @@ _TORCH_SMALL_STEM = "model.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False); 
 
 
 def _images(weights):
-    return networks.test_images(224 if weights.card["stem"] == "imagenet" else 32)
+    """Of the size that the network was trained with; a MINDIR or ONNX file keeps it."""
+    return networks.test_images(weights.card.get("image_resize") or (224 if weights.card["stem"] == "imagenet" else 32))
 
 
 def _compare(weights, where, features, remedies):

@@ -87,11 +87,17 @@ def write_onnx(network, path, card, images):
         _rename(model.graph, value.name, name)
         value.name = name
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    _free_batch(model.graph, len(images))
     onnx.helper.set_model_props(model, {"card": json.dumps(card)})
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return max(relative_difference(session.run(None, {"images": batch}), outputs) for batch, outputs in expected)
+    try:
+        return max(relative_difference(session.run(None, {"images": batch}), outputs) for batch, outputs in expected)
+    except Exception as error:
+        raise ValueError(
+            f"--format onnx: the file does not run with every batch size ({_first_line(error)})"
+        ) from error
 
 
 def _rename(graph, old, new):
@@ -100,6 +106,19 @@ def _rename(graph, old, new):
             for index, value in enumerate(values):
                 if value == old:
                     values[index] = new
+
+
+def _free_batch(graph, batch):
+    """Lets reshapes take the batch from their input, where the export has put the size that it was made with."""
+    from onnx import numpy_helper
+
+    shapes = {node.input[1] for node in graph.node if node.op_type == "Reshape"}
+    constants = [node for node in graph.node if node.op_type == "Constant" and node.output[0] in shapes]
+    for tensor in [t for t in graph.initializer if t.name in shapes] + [node.attribute[0].t for node in constants]:
+        shape = numpy_helper.to_array(tensor).copy()
+        if shape.size and shape[0] == batch:
+            shape[0] = 0
+            tensor.CopyFrom(numpy_helper.from_array(shape, tensor.name))
 
 
 def _first_line(error):
