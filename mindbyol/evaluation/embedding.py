@@ -202,7 +202,7 @@ def _pyarrow():
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise ValueError("a .parquet file needs the package pyarrow: pip install pyarrow 'numpy<2'") from None
+        raise ValueError("a .parquet file needs pyarrow: pip install -r requirements-export.txt") from None
     return pyarrow, pyarrow.parquet
 
 

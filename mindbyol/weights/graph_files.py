@@ -46,7 +46,7 @@ def read_onnx(path):
         import onnx
         from google.protobuf.message import DecodeError
     except ImportError:
-        raise ValueError(f"{path}: to read ONNX: pip install -r requirements-onnx.txt") from None
+        raise ValueError(f"{path}: to read ONNX: pip install -r requirements-export.txt") from None
     try:
         model = onnx.load(str(path), load_external_data=False)
     except DecodeError as error:

@@ -73,7 +73,7 @@ def write_onnx(network, path, card, images):
         import onnxruntime
     except ImportError as error:
         raise ValueError(
-            f"--format onnx needs the package {error.name}: pip install -r requirements-onnx.txt"
+            f"--format onnx needs the package {error.name}: pip install -r requirements-export.txt"
         ) from None
     expected = _prepare(network, images)
     try:

@@ -74,7 +74,7 @@ def test_csv(photos, tmp_path):
 
 
 def test_parquet(photos, tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet = pytest.importorskip("pyarrow.parquet", exc_type=ImportError)
     assert embed(photos, tmp_path / "out.parquet")
     table = parquet.read_table(tmp_path / "out.parquet").to_pydict()
     check({"names": table["name"], "features": np.array(table["features"], np.float32)}, photos)
@@ -126,7 +126,7 @@ def test_what_cannot_be_written(photos, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="must end in .npz, .csv, .parquet"):
         embed(photos, tmp_path / "out.txt")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ValueError, match="pip install pyarrow"):
+    with pytest.raises(ValueError, match="needs pyarrow: pip install -r requirements-export.txt"):
         embed(photos, tmp_path / "out.parquet")
 
 
