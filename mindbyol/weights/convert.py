@@ -171,6 +171,8 @@ def _describe(contents, layout, parts):
         title = "mmpretrain"
     if title == "torchvision" and isinstance(beside.get("author"), str):
         title = "mmselfsup, extracted backbone"
+    if "mindbyol" in contents.card and "source" not in contents.card:
+        title = "mindbyol"
     if layouts.TARGET in parts:
         kind = "full checkpoint"
     elif len(parts) > 1:
@@ -189,8 +191,9 @@ def _describe(contents, layout, parts):
 
 
 def _card(card, found, layout, backbone, model, padding):
-    versions = {"mindbyol": mindbyol.__version__, "mindspore": mindspore.__version__}
-    card = {"source": found, **versions, **card}
+    if "mindbyol" not in card:
+        card = {"source": found, "mindbyol": mindbyol.__version__, "mindspore": mindspore.__version__, **card}
+    card = dict(card)
     stem = "small" if "conv1.weight" in backbone and backbone["conv1.weight"].shape[-1] == 3 else "imagenet"
     card["model"] = model or card.get("model") or resnet_name({name: tensor.shape for name, tensor in backbone.items()})
     card["stem"] = card.get("stem") or stem
