@@ -85,7 +85,7 @@ def _convert(contents, family, model, padding, allow_unmatched):
     if layouts.ONLINE not in parts:
         raise ValueError(f"{layout.title}, but it has no online backbone")
     found = _describe(contents, layout, parts)
-    card = _card(contents.card, found, layout, parts[layouts.ONLINE], model, padding)
+    card = _card(contents, found, layout, parts[layouts.ONLINE], model, padding)
     if layout.family == "solo-learn" and card["stem"] == "small" and not allow_unmatched:
         raise ValueError(
             f"{found}: solo-learn pads the first convolution for small images by 2, mindbyol by 1, so features would "
@@ -179,21 +179,24 @@ def _describe(contents, layout, parts):
         kind = "backbone and " + ", ".join(TITLES[part] for part in parts if part != layouts.ONLINE)
     else:
         kind = "backbone"
-    found = f"{title}, {kind}"
-    if isinstance(meta.get("epoch"), int):
-        return f"{found}, epoch {meta['epoch']}"
-    if isinstance(beside.get("epoch"), int):  # Lightning counts from 0
-        return f"{found}, epoch {beside['epoch'] + 1}"
-    if isinstance(contents.card.get("epoch"), int):
-        return f"{found}, epoch {contents.card['epoch']}"
-    step = contents.card.get("step", beside.get("step"))
-    return f"{found}, step {step}" if isinstance(step, int) else found
+    progress = _progress(contents)
+    return ", ".join([title, kind, *(f"{unit} {count}" for unit, count in list(progress.items())[:1])])
 
 
-def _card(card, found, layout, backbone, model, padding):
+def _progress(contents):
+    """How far the run had come, in a card's terms: {"epoch": 200}."""
+    beside = contents.beside
+    meta = beside["meta"] if isinstance(beside.get("meta"), dict) else {}
+    lightning = beside["epoch"] + 1 if isinstance(beside.get("epoch"), int) else None  # counts from 0
+    known = {"epoch": contents.card.get("epoch", meta.get("epoch", lightning))}
+    known["step"] = contents.card.get("step", beside.get("step"))
+    return {unit: count for unit, count in known.items() if isinstance(count, int)}
+
+
+def _card(contents, found, layout, backbone, model, padding):
+    card = {**contents.card, **_progress(contents)}
     if "mindbyol" not in card:
         card = {"source": found, "mindbyol": mindbyol.__version__, "mindspore": mindspore.__version__, **card}
-    card = dict(card)
     stem = "small" if "conv1.weight" in backbone and backbone["conv1.weight"].shape[-1] == 3 else "imagenet"
     card["model"] = model or card.get("model") or resnet_name({name: tensor.shape for name, tensor in backbone.items()})
     card["stem"] = card.get("stem") or stem
