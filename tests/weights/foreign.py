@@ -160,11 +160,11 @@ def deepmind(arrays, file):
     """Writes the dill pickle of DeepMind's BYOL: a named tuple of Haiku's dictionaries, layouts HWIO and (in, out)."""
     params, state = {"online": {}, "target": {}}, {"online": {}, "target": {}}
     prefixes = {
-        "online.backbone.": ("online", "res_net50/~/"),
+        "online.backbone.": ("online", "res_net18/~/"),
         "online.projector.": ("online", "projector/"),
         "predictor.": ("online", "predictor/"),
         "probe.": ("online", "classifier"),
-        "target.backbone.": ("target", "res_net50/~/"),
+        "target.backbone.": ("target", "res_net18/~/"),
         "target.projector.": ("target", "projector/"),
     }
     for prefix, (network, place) in prefixes.items():

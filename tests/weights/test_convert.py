@@ -41,7 +41,7 @@ def torch_file(layout, content=None, **options):
 
 
 def write_deepmind(path):
-    arrays = arrays_of(model="resnet50")
+    arrays = arrays_of()
     foreign.deepmind(arrays, path)
     return arrays
 
