@@ -27,7 +27,12 @@ ORIGINALS = {
     "deepmind": ("DeepMind", "same"),
 }
 FULL = Path(os.environ.get("MINDBYOL_ORIGINALS", "/nonexistent"))
-CASES = [(family, file) for family in ORIGINALS for file in [None, *sorted(FULL.glob(f"{family}.*"))]]
+SLOW = {"torchvision_resnet50": pytest.mark.slow}  # bottleneck blocks are in deepmind too
+CASES = [
+    pytest.param(family, file, marks=SLOW.get(family, ()))
+    for family in ORIGINALS
+    for file in [None, *sorted(FULL.glob(f"{family}.*"))]
+]
 
 
 def rebuild(recorded, path):
