@@ -52,8 +52,8 @@ def write(path, arrays, card):
     path = Path(path)
     card = json.dumps(card)
     beside = path.with_name(f".{path.stem}.partial.ckpt")
-    # A scalar needs a dimension in the file; `read` hands back what the file says.
-    entries = [{"name": name, "data": Tensor(np.atleast_1d(array))} for name, array in arrays.items()]
+    # Tensors that share the arrays' memory. A scalar needs a dimension in the file; `read` hands back what it says.
+    entries = [{"name": name, "data": Tensor.from_numpy(np.ascontiguousarray(array))} for name, array in arrays.items()]
     texts = {_CARD: card, _DIGEST: digest({e["name"]: e["data"].asnumpy() for e in entries}, card)}
     try:
         beside.unlink(missing_ok=True)

@@ -1,0 +1,209 @@
+"""Features of a folder of any size, with file names: in parts that ranks share and a later run goes on from.
+
+The images are cut into parts of equal size. Rank r of n computes every n-th part and writes each to a file of its own;
+whoever finishes the last one joins them. So ranks need no talk among each other, a run that was stopped loses one part
+at the most, and no more than one part is in memory at any time.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from mindspore import Tensor
+
+from mindbyol.data import EvalLoader
+from mindbyol.data.sources import Subset
+
+logger = logging.getLogger(__name__)
+
+PART = 2048  # images, about
+
+
+class _NamedLoader(EvalLoader):
+    """An EvalLoader that yields, in the place of labels, the index of each image and whether it could be read."""
+
+    def __iter__(self):
+        for (_, asked), ((images,), used) in zip(self._plan(), self._batches(self._plan())):
+            yield images, asked, asked == used
+
+
+class Embedding:
+    """The features of a source, part by part.
+
+    Args:
+        source (Source): Images; see `data.create_source`.
+        transform (EvalTransform): What becomes of an image.
+        output (Path): File to write: .npz (`features` (N, F) float32, `names` (N,)), .csv or .parquet.
+        identity (str): What the features depend on beside the images, such as the digest of the weights; parts that
+            another identity has left are not used.
+        batch_size (int): Images a batch.
+        rank, ranks (int): Which process this is, of how many.
+        loader_options (dict): For `EvalLoader`.
+
+    Raises:
+        ValueError: The kind of file is unknown, needs a package that is missing, or unfinished parts of other weights,
+            images or settings lie beside `output`.
+    """
+
+    def __init__(self, source, transform, output, identity, batch_size, rank=0, ranks=1, loader_options=None):
+        self.output = Path(output)
+        if self.output.suffix not in _JOIN:
+            raise ValueError(f"{self.output}: the file to write must end in {', '.join(_JOIN)}")
+        if self.output.suffix == ".parquet":
+            _pyarrow()
+        self.source, self.transform, self.rank, self.ranks = source, transform, rank, ranks
+        self.batch_size = batch_size
+        self.part_size = max(1, PART // batch_size) * batch_size
+        self.parts = -(-len(source) // self.part_size)
+        self.loader_options = loader_options or {}
+        self.folder = self.output.with_name(self.output.name + ".parts")
+        self._open_folder(identity)
+
+    def _open_folder(self, identity):
+        names = hashlib.sha256()
+        for index in range(len(self.source)):
+            names.update(self.source.name(index).encode("utf-8", "surrogateescape") + b"\n")
+        plan = json.dumps({"weights": identity, "images": names.hexdigest(), "part_size": self.part_size})
+        self.folder.mkdir(exist_ok=True)
+        file = self.folder / "plan.json"
+        if file.exists() and file.read_text() != plan:
+            raise ValueError(
+                f"{self.folder}: holds unfinished features of other weights, images or settings; delete the folder to "
+                "start anew"
+            )
+        beside = self.folder / f"plan.{self.rank}.partial"
+        beside.write_text(plan)
+        beside.replace(file)
+        if self.rank == 0:
+            (self.folder / "joining").unlink(missing_ok=True)  # left by a run that was killed
+
+    def _file(self, part):
+        return self.folder / f"{part:06d}.npz"
+
+    def run(self, extractor, progress=True):
+        """Computes this rank's share of what is missing; joins the parts if none is missing any more.
+
+        Args:
+            extractor (Cell): (B, 3, H, W) uint8 to (B, F).
+            progress (bool): Show a progress bar.
+
+        Returns:
+            bool: Whether `output` was written; if not, other ranks are still at it.
+        """
+        todo = [part for part in range(self.rank, self.parts, self.ranks) if not self._file(part).exists()]
+        indices = [np.arange(len(self.source))[p * self.part_size : (p + 1) * self.part_size] for p in todo]
+        if todo:
+            subset = Subset(self.source, np.concatenate(indices))
+            loader = _NamedLoader(subset, self.transform, self.batch_size, **self.loader_options)
+            with tqdm(total=len(subset), unit="img", disable=not progress) as bar:
+                rows = self._rows(extractor, loader, subset, bar)
+                for part, expected in zip(todo, indices):
+                    self._write_part(part, rows, -(-len(expected) // self.batch_size))
+        if not all(self._file(part).exists() for part in range(self.parts)):
+            return False
+        return self._join()
+
+    def _rows(self, extractor, loader, subset, bar):
+        """Yields (features, names) a batch; the device computes a batch while the last one is fetched from it."""
+        waiting = None
+        for images, asked, readable in loader:
+            found = extractor(Tensor(images)), asked, readable
+            if waiting:
+                yield self._fetch(*waiting, subset, bar)
+            waiting = found
+        yield self._fetch(*waiting, subset, bar)
+
+    @staticmethod
+    def _fetch(features, asked, readable, subset, bar):
+        bar.update(len(asked))
+        features = features.asnumpy()[: len(asked)].astype(np.float32)
+        return features[readable], [subset.name(int(index)) for index in asked[readable]]
+
+    def _write_part(self, part, rows, batches):
+        features, names = zip(*(next(rows) for _ in range(batches)))
+        beside = self.folder / f"{part:06d}.partial"
+        with open(beside, "wb") as file:
+            np.savez(file, features=np.concatenate(features), names=np.array(sum(names, []), dtype=np.str_))
+        beside.replace(self._file(part))
+
+    def _join(self):
+        try:
+            os.close(os.open(self.folder / "joining", os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return False  # another rank is at it
+        beside = self.output.with_name(f".{self.output.stem}.partial{self.output.suffix}")
+        try:
+            _JOIN[self.output.suffix](beside, [self._file(part) for part in range(self.parts)])
+            os.replace(beside, self.output)
+        finally:
+            beside.unlink(missing_ok=True)
+        shutil.rmtree(self.folder)
+        return True
+
+
+def _read(parts):
+    for part in parts:
+        with np.load(part) as arrays:
+            yield arrays["features"], arrays["names"]
+
+
+def _join_npz(path, parts):
+    """An .npz like np.savez's, written without holding it in memory: the sizes are known before the rows."""
+    rows, width, letters = 0, 0, 1
+    for features, names in _read(parts):
+        rows, width = rows + len(features), features.shape[1]
+        letters = max(letters, names.dtype.itemsize // 4)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for entry, dtype, shape in (
+            ("features", np.dtype("<f4"), (rows, width)),
+            ("names", np.dtype(f"<U{letters}"), (rows,)),
+        ):
+            with archive.open(f"{entry}.npy", "w", force_zip64=True) as file:
+                header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+                for features, names in _read(parts):
+                    file.write((features if entry == "features" else names).astype(dtype).tobytes())
+
+
+def _join_csv(path, parts):
+    import csv
+
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        for number, (features, names) in enumerate(_read(parts)):
+            if number == 0:
+                writer.writerow(["name", *(f"f{column}" for column in range(features.shape[1]))])
+            writer.writerows([name, *map(repr, row)] for name, row in zip(names, features.tolist()))
+
+
+def _join_parquet(path, parts):
+    pyarrow, parquet = _pyarrow()
+    writer = None
+    try:
+        for features, names in _read(parts):
+            values = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(features.ravel()), features.shape[1])
+            table = pyarrow.table({"name": names.tolist(), "features": values})
+            writer = writer or parquet.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+    finally:
+        if writer:
+            writer.close()
+
+
+def _pyarrow():
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise ValueError("a .parquet file needs pyarrow: pip install -r requirements-export.txt") from None
+    return pyarrow, pyarrow.parquet
+
+
+_JOIN = {".npz": _join_npz, ".csv": _join_csv, ".parquet": _join_parquet}

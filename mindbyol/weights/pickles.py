@@ -1,0 +1,212 @@
+"""A pickle reader that runs nothing: it rebuilds tensors, containers and scalars, and refuses the rest by name.
+
+`pickle.loads` calls whatever a file names. This reader interprets the opcodes itself (`pickletools` splits them), never
+imports a name that it meets and never calls one: what a name means is looked up in the tables of `pickle_names`.
+"""
+
+import pickletools
+from typing import Callable, Optional
+
+from mindbyol.weights.pickle_names import DType, NumpyArray, Opaque, Refused, Tensor, instance, require, resolve
+
+
+class _Machine:
+    """The stack, the memo and one method for each group of opcodes."""
+
+    def __init__(self, persistent_load: Optional[Callable]):
+        self.persistent_load = persistent_load
+        self.stack, self.marks, self.memo = [], [], {}
+
+    def run(self, file):
+        for opcode, argument, _ in pickletools.genops(file):
+            if opcode.name == "STOP":
+                return self.stack.pop()
+            if opcode.name in _CONSTANTS:
+                self.stack.append(_CONSTANTS[opcode.name]())
+            elif opcode.name in _PUSHED:
+                self.stack.append(argument)
+            else:
+                step = getattr(self, "op_" + opcode.name.lower(), None)
+                require(step, f"the pickle instruction {opcode.name}")
+                step(argument)
+
+    def to_mark(self):
+        start = self.marks.pop()
+        items = self.stack[start:]
+        del self.stack[start:]
+        return items
+
+    def pop(self, count):
+        require(len(self.stack) >= count, "a pickle that takes more than it has put")
+        items = self.stack[-count:]
+        del self.stack[-count:]
+        return items
+
+    def op_proto(self, _):
+        pass
+
+    op_frame = op_proto
+
+    def op_mark(self, _):
+        self.marks.append(len(self.stack))
+
+    def op_pop(self, _):
+        if self.marks and self.marks[-1] == len(self.stack):
+            self.marks.pop()
+        else:
+            self.stack.pop()
+
+    def op_pop_mark(self, _):
+        self.to_mark()
+
+    def op_dup(self, _):
+        self.stack.append(self.stack[-1])
+
+    def op_put(self, key):
+        self.memo[key] = self.stack[-1]
+
+    op_binput = op_long_binput = op_put
+
+    def op_memoize(self, _):
+        self.memo[len(self.memo)] = self.stack[-1]
+
+    def op_get(self, key):
+        self.stack.append(self.memo[key])
+
+    op_binget = op_long_binget = op_get
+
+    def op_tuple(self, _):
+        self.stack.append(tuple(self.to_mark()))
+
+    def op_tuple1(self, _):
+        self.stack.append(tuple(self.pop(1)))
+
+    def op_tuple2(self, _):
+        self.stack.append(tuple(self.pop(2)))
+
+    def op_tuple3(self, _):
+        self.stack.append(tuple(self.pop(3)))
+
+    def op_list(self, _):
+        self.stack.append(self.to_mark())
+
+    def op_dict(self, _):
+        items = self.to_mark()
+        self.stack.append(dict(zip(items[::2], items[1::2])))
+
+    def op_frozenset(self, _):
+        self.stack.append(frozenset(self.to_mark()))
+
+    def op_append(self, _):
+        (item,) = self.pop(1)
+        self.extend([item])
+
+    def op_appends(self, _):
+        self.extend(self.to_mark())
+
+    op_additems = op_appends
+
+    def extend(self, items):
+        target = self.stack[-1]
+        if isinstance(target, list):
+            target.extend(items)
+        elif isinstance(target, set):
+            target.update(items)
+        else:
+            require(isinstance(target, Opaque), f"items added to a {type(target).__name__}")
+
+    def op_setitem(self, _):
+        self.set_items(self.pop(2))
+
+    def op_setitems(self, _):
+        self.set_items(self.to_mark())
+
+    def set_items(self, items):
+        target = self.stack[-1]
+        if isinstance(target, dict):
+            target.update(zip(items[::2], items[1::2]))
+        else:
+            require(isinstance(target, Opaque), f"entries set on a {type(target).__name__}")
+
+    def op_global(self, argument):
+        self.stack.append(resolve(*argument.split(" ", 1)))
+
+    def op_stack_global(self, _):
+        module, name = self.pop(2)
+        require(isinstance(module, str) and isinstance(name, str), "a name that is no text")
+        self.stack.append(resolve(module, name))
+
+    def op_reduce(self, _):
+        made_of, arguments = self.pop(2)
+        require(isinstance(arguments, tuple), "a call without arguments")
+        self.stack.append(instance(made_of, arguments))
+
+    op_newobj = op_reduce
+
+    def op_newobj_ex(self, _):
+        made_of, arguments, _keywords = self.pop(3)
+        self.stack.append(instance(made_of, arguments))
+
+    def op_inst(self, argument):
+        self.stack.append(instance(resolve(*argument.split(" ", 1)), tuple(self.to_mark())))
+
+    def op_obj(self, _):
+        made_of, *arguments = self.to_mark()
+        self.stack.append(instance(made_of, tuple(arguments)))
+
+    def op_build(self, _):
+        (state,) = self.pop(1)
+        target = self.stack[-1]
+        if isinstance(target, (NumpyArray, DType)):
+            target.set_state(state)
+        else:  # attributes beside the entries, such as the _metadata of a state_dict, are not needed
+            require(isinstance(target, (dict, Opaque, Tensor)), f"a state set on a {type(target).__name__}")
+
+    def op_binpersid(self, _):
+        (identity,) = self.pop(1)
+        self.op_persid(identity)
+
+    def op_persid(self, identity):
+        require(self.persistent_load, "a reference to data outside the pickle")
+        self.stack.append(self.persistent_load(identity))
+
+
+_CONSTANTS = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_TUPLE": tuple,
+    "EMPTY_LIST": list,
+    "EMPTY_DICT": dict,
+    "EMPTY_SET": set,
+}
+_PUSHED = set(
+    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING BINBYTES "
+    "SHORT_BINBYTES BINBYTES8 BYTEARRAY8 UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8".split()
+)
+
+
+def read_pickle(file, what, persistent_load=None):
+    """Reads one pickle from a binary file without importing or calling anything that it names.
+
+    Args:
+        file: Binary file object, standing at the start of the pickle; left just behind it.
+        what (str): How messages call the file.
+        persistent_load (Callable): Resolves references to data outside the pickle (PyTorch's storages).
+
+    Returns:
+        Plain containers and scalars; arrays are `Tensor`, objects of known training libraries are `Opaque`.
+
+    Raises:
+        Refused: The pickle names anything else; the message says what.
+        ValueError: The pickle is damaged.
+    """
+    try:
+        return _Machine(persistent_load).run(file)
+    except Refused as error:
+        raise Refused(
+            f"{what}: refused, because its pickle contains {error}. Only tensors, containers and scalars are read, and "
+            "nothing is executed. If you trust the file, load it where it was written and save its state_dict alone."
+        ) from None
+    except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, MemoryError) as error:
+        raise ValueError(f"{what}: the pickle is damaged or truncated ({error})") from None

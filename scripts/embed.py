@@ -1,0 +1,76 @@
+"""Features of every image in a folder, with file names.
+
+    python scripts/embed.py --ckpt_path byol_r50.ckpt --data_dir photos -o features.npz
+    msrun --worker_num 2 --local_worker_num 2 scripts/embed.py --ckpt_path byol_r50.ckpt ...
+
+The checkpoint may be any that convert_checkpoint.py reads. A run that was stopped goes on when it is started again.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+
+def main(argv=None):
+    import mindbyol  # noqa: F401  isort: skip  (before MindSpore: it sets up the CPU)
+    import mindspore as ms
+    from mindspore import communication
+
+    from mindbyol.byol import Normalize
+    from mindbyol.checkpoint import digest
+    from mindbyol.data import EvalTransform, create_source
+    from mindbyol.evaluation.embedding import Embedding
+    from mindbyol.evaluation.features import FeatureExtractor
+    from mindbyol.weights import read_weights
+    from mindbyol.weights.files import check_output
+    from mindbyol.weights.networks import build
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ckpt_path", required=True)
+    parser.add_argument("--data_dir", required=True, help="folder; images at any depth")
+    parser.add_argument("-o", "--output", required=True, help="file to write: .npz, .csv or .parquet")
+    parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument("--image_resize", type=int, help="side in pixels; the one of the training by default, else 224")
+    parser.add_argument("--crop_pct", type=float, default=0.875, help="side of the centre crop, of the shorter side")
+    parser.add_argument("--num_parallel_workers", type=int)
+    parser.add_argument("--device_target", choices=("Ascend", "GPU", "CPU"))
+    args = parser.parse_args(argv)
+
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    ms.set_context(mode=ms.GRAPH_MODE, **({"device_target": args.device_target} if args.device_target else {}))
+    rank, ranks = 0, 1
+    if "MS_ROLE" in os.environ:  # msrun has started this process; its scheduler does not come back from init
+        communication.init()
+        rank, ranks = communication.get_rank(), communication.get_group_size()
+    check_output(args.output, Path(args.output).suffix)
+    source = create_source("folder", args.data_dir, split=".")
+    weights = read_weights(args.ckpt_path)
+    card = weights.card
+    if "mean" not in card:
+        raise ValueError(f"{args.ckpt_path}: its card says nothing of mean and std, so images cannot be normalised")
+    size = args.image_resize or card.get("image_resize") or (224 if card["stem"] == "imagenet" else 32)
+    online = {name: array for name, array in weights.arrays.items() if name.startswith("online.backbone.")}
+    embedding = Embedding(
+        source,
+        EvalTransform(size, args.crop_pct),
+        args.output,
+        f"{digest(online)} {card['padding']} {size} {args.crop_pct}",
+        args.batch_size,
+        rank,
+        ranks,
+        {"num_parallel_workers": args.num_parallel_workers},
+    )
+    print(f"{weights.found}; {source.description}; {size} px, crop {args.crop_pct}, padding {card['padding']}")
+    if embedding.run(FeatureExtractor(build(weights), Normalize(card["mean"], card["std"])), progress=rank == 0):
+        print(f"wrote {args.output}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, OSError, RuntimeError) as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,39 @@
+"""Hands the online backbone of a checkpoint to another project, and checks what was written.
+
+    python scripts/export.py byol_r50.ckpt --format torchvision -o byol_r50.pth
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+
+def main(argv=None):
+    from mindbyol.weights.convert import read_weights
+    from mindbyol.weights.export import FORMATS, export
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ckpt_path", help="mindbyol's checkpoint, or any that convert_checkpoint.py reads")
+    parser.add_argument("--format", required=True, choices=FORMATS)
+    parser.add_argument("-o", "--output", help="file to write; beside the checkpoint if not given")
+    parser.add_argument("--heads", action="store_true", help="the projector too")
+    args = parser.parse_args(argv)
+
+    source = Path(args.ckpt_path)
+    output = (
+        Path(args.output) if args.output else source.with_name(f"{source.stem}-{args.format}{FORMATS[args.format]}")
+    )
+    weights = read_weights(source)
+    print(weights.found)
+    for line in export(weights, output, args.format, args.heads):
+        print(line)
+    print(f"wrote {output}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
