@@ -156,6 +156,7 @@ def create_parser():
     group.add_argument("--stages", type=number(int, 1, 4), default=4, help="kept of a ResNet, fewer for quick runs")
     group.add_argument("--padding", choices=PADDINGS, default="mindcv", help="of strided layers (ResNets)")
     group.add_argument("--ckpt_path", help="train.py: start from these weights; validate.py: score them")
+    group.add_argument("--pretrained_from", help="train.py: start from another project's checkpoint; sets padding")
     group.add_argument("--ckpt_save_dir", default="./ckpt", help="checkpoints, metrics.jsonl, config.yaml, log")
     group.add_argument("--ckpt_save_interval", type=COUNT, default=1, help="epochs between checkpoints")
     group.add_argument("--keep_checkpoint_max", type=COUNT, default=10, help="checkpoints kept, newest first")

@@ -11,8 +11,8 @@ import yaml
 from mindspore import Tensor
 
 from config import parse_args
-from mindbyol import checkpoint, runtime
-from mindbyol.build import Plan, create_byol, create_train_step
+from mindbyol import runtime
+from mindbyol.build import Plan, create_byol, create_train_step, read_start, start_from
 from mindbyol.callbacks import NonFiniteLoss, StopSignals, TrainLog, setup_logging
 from mindbyol.data import DataError, pretrain_loader_from_args, source_from_args
 from mindbyol.run_state import RunState, make_output_folder
@@ -37,11 +37,12 @@ def prepare(args):
     source = source_from_args(args, args.train_split, args.num_samples)
     plan = Plan(args, len(source), world.ranks)
 
-    # 3. the network, weights to start from, the step
+    # 3. weights to start from, the network, the step
+    start = None if args.resume else read_start(args)
     num_classes = len(source.class_names) if args.probe and source.labels is not None else None
     network = create_byol(args, num_classes)
-    if args.ckpt_path and not args.resume:
-        checkpoint.load_backbone(network.online.backbone, args.ckpt_path, args.model)
+    if start:
+        start_from(network, start, args.pretrained_from or args.ckpt_path)
     step = create_train_step(args, network, plan, world.ranks)
 
     # 4. where an earlier run stopped
@@ -158,7 +159,7 @@ def main(argv=None):
     try:
         args = parse_args(argv)
         prepared = prepare(args)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, DataError) as error:
         sys.exit(f"train.py: {error}")
     try:
         finished = train(args, *prepared)

@@ -5,7 +5,7 @@ import math
 
 from mindspore import nn
 
-from mindbyol import schedules
+from mindbyol import checkpoint, schedules
 from mindbyol.backbones import create_backbone
 from mindbyol.batch_norm import synchronize
 from mindbyol.byol import BYOL, Encoder, Normalize
@@ -13,6 +13,7 @@ from mindbyol.heads import MLP, dense
 from mindbyol.lars import LARS, excluded_from_lars
 from mindbyol.precision import set_precision
 from mindbyol.train_step import BYOLTrainOneStep, LossScale
+from mindbyol.weights import load_pretrained
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +92,68 @@ def create_byol(args, num_classes=None):
     predictor = MLP(args.projection_size, args.predictor_hidden_size, args.projection_size)
     probe = dense(online.backbone.num_features, num_classes) if num_classes else None
     return BYOL(online, predictor, target, Normalize(args.mean, args.std), probe).set_train()
+
+
+def read_start(args):
+    """The weights that a recipe starts from: `ckpt_path`, ours or MindCV's, or `pretrained_from`, anybody's.
+
+    Args:
+        args (Namespace): The recipe; `padding` becomes that of the weights.
+
+    Returns:
+        dict[str, ndarray] or None: Arrays named `online.backbone...` and, if the file has them, `online.projector...`,
+        `predictor...` and `target...`; None when the recipe names no weights.
+
+    Raises:
+        FileNotFoundError, ValueError: The file is not there, no checkpoint, or of another model.
+    """
+    if args.ckpt_path and args.pretrained_from:
+        raise ValueError("pretrained_from: ckpt_path names weights to start from already; drop one of the two")
+    if args.pretrained_from:
+        arrays, args.padding, found = load_pretrained(args.pretrained_from)
+        logger.info(f"{args.pretrained_from}: {found}")
+        return arrays
+    if not args.ckpt_path:
+        return None
+    arrays, card = checkpoint.read(args.ckpt_path)
+    if card.get("model", args.model) != args.model:
+        raise ValueError(f"'{args.ckpt_path}' is a checkpoint of {card['model']}, not of {args.model}")
+    args.padding = card.get("padding", args.padding)
+    if not any(name.startswith("online.") for name in arrays):
+        arrays = {f"online.backbone.{name}": array for name, array in arrays.items()}
+    return arrays
+
+
+def start_from(network, arrays, source):
+    """Loads what there is of online backbone, projector, predictor and target.
+
+    The backbone must fit. A head that is missing or of other sizes stays as initialised; a target that is missing
+    starts as a copy of the online backbone.
+
+    Args:
+        network (BYOL): What to load into, before `create_train_step`.
+        arrays (dict[str, ndarray]): As `read_start` gives them.
+        source (str): What to call them in messages.
+
+    Raises:
+        ValueError: The backbone does not fit.
+    """
+    own = {f"online.backbone.{child}." for child in network.online.backbone.dropped}
+    arrays = {name: array for name, array in arrays.items() if not name.startswith(tuple(own))}
+    if not any(name.startswith("target.backbone.") for name in arrays):
+        online = {name: array for name, array in arrays.items() if name.startswith("online.backbone.")}
+        arrays.update({name.replace("online", "target", 1): array for name, array in online.items()})
+    for part in ("online.backbone.", "online.projector.", "predictor.", "target.backbone.", "target.projector."):
+        parameters = {p.name: p for p in network.get_parameters() if p.name.startswith(part)}
+        given = {name: array for name, array in arrays.items() if name.startswith(part)}
+        try:
+            count = checkpoint.load_parameters(parameters, given, source)
+            logger.info(f"starting from {source}: {part[:-1]} {count}/{count} loaded, 0 missing, 0 unexpected")
+        except ValueError:
+            if "backbone" in part:
+                raise
+            why = "of another shape" if given else "not in the file"
+            logger.info(f"starting from {source}: {part[:-1]} is {why}, it stays as initialised")
 
 
 def create_optimizer(args, network, plan):

@@ -23,6 +23,7 @@ NEUTRAL = {
     "num_parallel_workers",
     "worker_type",
     "ckpt_path",
+    "pretrained_from",
     "ckpt_save_dir",
     "ckpt_save_interval",
     "ckpt_save_steps",

@@ -91,7 +91,7 @@ def test_output_folder_that_cannot_be_written(tmp_path):
 
 @pytest.mark.parametrize("main", [train.main, validate.main])
 def test_checkpoints_that_do_not_fit(tmp_path, main):
-    argv = ["-c", RECIPE, "--ckpt_save_dir", tmp_path, "--ckpt_path"]
+    argv = ["-c", RECIPE, "--ckpt_save_dir", tmp_path / "run", "--ckpt_path"]
     assert "no checkpoint file" in error_of(main, *argv, tmp_path / "none.ckpt")
     (tmp_path / "text.ckpt").write_text("hello")
     assert "truncated or not a MindSpore checkpoint" in error_of(main, *argv, tmp_path / "text.ckpt")

@@ -164,7 +164,7 @@ def test_ckpt_path_starts_from_weights(digits_run, tmp_path, capsys):
     folder, _ = digits_run
     argv = ["-c", RECIPE, *SMALL, "--ckpt_save_dir", str(tmp_path), "--epoch_size", "1", "--lr", "0"]
     train.main([*argv, "--ckpt_path", str(folder / "resnet18-2_8_backbone.ckpt")])
-    assert "backbone 100/100 loaded, 0 missing, 0 unexpected" in capsys.readouterr().out
+    assert "online.backbone 100/100 loaded, 0 missing, 0 unexpected" in capsys.readouterr().out
     first = checkpoint.read(folder / "resnet18-2_8_backbone.ckpt")[0]
     second = checkpoint.read(tmp_path / "resnet18-1_4_backbone.ckpt")[0]
     for name in first:
