@@ -92,7 +92,7 @@ def _convert(contents, family, model, padding, allow_unmatched):
             "differ at the borders; --allow-unmatched converts it all the same, to train on"
         )
 
-    backbone = _backbone_shapes(card["model"], card["stem"])
+    backbone = _backbone_shapes(card["model"], card["stem"], card.get("stages", 4))
     report, problems, arrays = [], [f"unexpected: {name}" for name in unknown], {}
     for part, title in TITLES.items():
         if part not in parts:
@@ -206,10 +206,10 @@ def _card(contents, found, layout, backbone, model, padding):
     return card
 
 
-def _backbone_shapes(model, stem):
+def _backbone_shapes(model, stem, stages):
     """({name: shape}, number of features) of a backbone; only other networks than ResNets are built for it."""
     if model in RESNETS:
-        return resnet_shapes(model, stem)
+        return resnet_shapes(model, stem, stages)
     from mindbyol.backbones import create_backbone
 
     backbone = create_backbone(model, stem=stem)

@@ -91,6 +91,8 @@ def _torch_tensors(weights, heads):
 def _write_mindcv(weights, path, card, heads):
     checkpoint.write(path, _tensors(weights, heads), card)
     lines = [_read_back(weights, path, heads)]
+    if card.get("stages", 4) < 4:
+        return lines + [_FEWER_STAGES.format("MindCV", **card)]
     if weights.card["stem"] == "small":
         return lines + [
             "WARNING: MindCV's own network has a stem for larger images; build this one with "
@@ -120,6 +122,8 @@ def _write_safetensors(weights, path, card, heads):
 
 
 def _in_torchvision(weights):
+    if weights.card.get("stages", 4) < 4:
+        return [_FEWER_STAGES.format("torchvision", **weights.card)]
     if weights.card["stem"] == "small":
         return [f"WARNING: torchvision's own network has a stem for larger images; give it {_TORCH_SMALL_STEM}"]
     features = networks.forward(networks.build(weights, padding="torch"), _images(weights))
@@ -144,6 +148,9 @@ _TORCH_REMEDY = {
     "mindcv": "model.maxpool = torch.nn.MaxPool2d(3, 2, ceil_mode=True) (for maps of even side, as 224 gives)",
     "same": "pad its strided layers as TensorFlow does, or use --format onnx, which carries the padding along",
 }
+_FEWER_STAGES = (
+    "WARNING: {0}'s own network has four stages, these weights are those of the first {stages}; leave the others out"
+)
 _TORCH_SMALL_STEM = "model.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False); model.maxpool = torch.nn.Identity()"
 
 

@@ -8,23 +8,11 @@ import mindcv
 from mindspore import Tensor, nn
 
 from mindbyol.backbones import create_backbone
+from mindbyol.byol import Encoder
 from mindbyol.checkpoint import load_into
 from mindbyol.heads import MLP
 from mindbyol.runtime import pynative
 from mindbyol.weights import layouts
-
-
-class Embedding(nn.Cell):
-    """Backbone and projector: images (N, 3, H, W), normalised, to features (N, D) and projections (N, P)."""
-
-    def __init__(self, backbone, projector):
-        super().__init__()
-        self.backbone = backbone
-        self.projector = projector
-
-    def construct(self, images):
-        features = self.backbone(images)
-        return features, self.projector(features)
 
 
 def build(weights, heads=False, padding=None):
@@ -42,7 +30,8 @@ def build(weights, heads=False, padding=None):
         ValueError: `heads` is asked for and the weights have no projector.
     """
     card = weights.card
-    backbone = create_backbone(card["model"], stem=card["stem"], padding=padding or card["padding"])
+    kind = {"stem": card["stem"], "padding": padding or card["padding"], "stages": card.get("stages", 4)}
+    backbone = create_backbone(card["model"], **kind)
     load_into(backbone, weights.part(layouts.ONLINE), weights.found)
     if not heads:
         return backbone.set_train(False)
@@ -52,7 +41,7 @@ def build(weights, heads=False, padding=None):
     (hidden, width), out = arrays["fc0.weight"].shape, arrays["fc1.weight"].shape[0]
     projector = MLP(width, hidden, out, last_bias="fc1.bias" in arrays)
     load_into(projector, arrays, weights.found)
-    return Embedding(backbone, projector).set_train(False)
+    return Encoder(backbone, projector).set_train(False)
 
 
 class _MindCVFeatures(nn.Cell):

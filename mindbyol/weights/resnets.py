@@ -43,17 +43,18 @@ def resnet_name(shapes):
     )
 
 
-def resnet_shapes(model, stem):
+def resnet_shapes(model, stem, stages=4):
     """Parameters of a ResNet without classifier.
 
     Args:
         model (str): One of `RESNETS`.
         stem (str): `imagenet` or `small`.
+        stages (int): Of the four, how many there are.
 
     Returns:
         tuple: {MindCV's name: shape}, number of features.
     """
-    bottleneck, stages, groups, group_width = RESNETS[model]
+    bottleneck, blocks, groups, group_width = RESNETS[model]
     shapes = {}
 
     def convolution(conv, norm, outputs, inputs, kernel):
@@ -62,7 +63,7 @@ def resnet_shapes(model, stem):
 
     convolution("conv1", "bn1", 64, 3, 7 if stem == "imagenet" else 3)
     inputs = 64
-    for stage, count in enumerate(stages):
+    for stage, count in enumerate(blocks[:stages]):
         channels = 64 << stage
         outputs = channels * (4 if bottleneck else 1)
         width = channels * groups * group_width // 64

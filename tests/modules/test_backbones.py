@@ -96,6 +96,15 @@ def test_small_stem_keeps_the_resolution():
     assert backbone.conv1.weight.shape == (64, 3, 3, 3) and backbone.conv1.weight.name == "conv1.weight"
 
 
+def test_fewer_stages_end_sooner():
+    backbone = create_backbone("resnet18", stages=2, image_size=32).set_train(False)
+    names = {p.name for p in backbone.get_parameters()}
+    assert backbone.num_features == 128 and not [name for name in names if name.startswith(("layer3", "layer4"))]
+    assert backbone.dropped == ["classifier", "layer3", "layer4"]
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    assert backbone.forward_features(Tensor(np.zeros((1, 3, 32, 32), np.float32))).shape == (1, 128, 4, 4)
+
+
 def test_torch_padding_is_a_zero_border_before_the_pool():
     theirs, ours = create_backbone("resnet18", padding="torch"), create_backbone("resnet18")
     x = np.random.default_rng(0).random((1, 4, 8, 8)).astype(np.float32)
@@ -116,6 +125,7 @@ def test_torch_padding_is_a_zero_border_before_the_pool():
         (dict(model="resnet18", stem="tiny"), "stem: 'tiny' is none of imagenet, small"),
         (dict(model="squeezenet1_0", stem="small"), "stem: small is for MindCV's ResNets"),
         (dict(model="squeezenet1_0", padding="same"), "padding: same is for MindCV's ResNets"),
+        (dict(model="squeezenet1_0", stages=2), "stages: 2 is for MindCV's ResNets"),
         (dict(model="resnet18", padding="zero"), "padding: 'zero' is none of mindcv, torch, same"),
     ],
 )

@@ -107,7 +107,7 @@ def test_mindcv_loads_the_backbone(digits_run):
     model = mindcv.create_model("resnet18", checkpoint_path=path)
     arrays, _ = checkpoint.read(folder / "resnet18-2_8.ckpt")
     for parameter in model.get_parameters():
-        if not parameter.name.startswith("classifier"):
+        if not parameter.name.startswith(("classifier", "layer3", "layer4")):  # the recipe keeps two stages
             np.testing.assert_array_equal(parameter.asnumpy(), arrays[f"online.backbone.{parameter.name}"])
 
 
@@ -115,7 +115,7 @@ def test_full_and_backbone_checkpoints_score_the_same(digits_run, tmp_path):
     folder, _ = digits_run
     scores = []
     for file in ("resnet18-2_8.ckpt", "resnet18-2_8_backbone.ckpt"):
-        argv = ["-c", RECIPE, "--image_resize", "16", "--num_samples", "150", "--ckpt_path", str(folder / file)]
+        argv = ["-c", RECIPE, "--num_samples", "150", "--ckpt_path", str(folder / file)]
         scores.append(validate.main([*argv, "--results", str(tmp_path / "r.json")]))
     assert scores[0] == scores[1]
     report = json.loads((tmp_path / "r.json").read_text())
@@ -146,10 +146,10 @@ def test_the_untrained_backbone_is_the_one_that_training_starts_from(digits_run,
 
 def test_a_folder_of_unlabelled_photographs_just_works(photographs, tmp_path):
     argv = ["--model", "resnet18", "--dataset", "folder", "--data_dir", photographs, "--ckpt_save_dir", tmp_path]
-    output = command("train.py", *argv, *SMALL[2:], "--image_resize", "32", "--epoch_size", "1").stdout
+    output = command("train.py", *argv, *SMALL[2:], "--image_resize", "32", "--stages", "2").stdout
     assert "Number of classes: no probe, so none" in output and "probe:" not in output
     assert "probe_accuracy" not in (tmp_path / "metrics.jsonl").read_text()
-    assert (tmp_path / "resnet18-1_2_backbone.ckpt").exists()
+    assert (tmp_path / "resnet18-2_4_backbone.ckpt").exists()
 
 
 def test_the_same_seed_gives_the_same_run(digits_run, tmp_path):
@@ -164,7 +164,7 @@ def test_ckpt_path_starts_from_weights(digits_run, tmp_path, capsys):
     folder, _ = digits_run
     argv = ["-c", RECIPE, *SMALL, "--ckpt_save_dir", str(tmp_path), "--epoch_size", "1", "--lr", "0"]
     train.main([*argv, "--ckpt_path", str(folder / "resnet18-2_8_backbone.ckpt")])
-    assert "online.backbone 100/100 loaded, 0 missing, 0 unexpected" in capsys.readouterr().out
+    assert "online.backbone 50/50 loaded, 0 missing, 0 unexpected" in capsys.readouterr().out
     first = checkpoint.read(folder / "resnet18-2_8_backbone.ckpt")[0]
     second = checkpoint.read(tmp_path / "resnet18-1_4_backbone.ckpt")[0]
     for name in first:
