@@ -18,8 +18,13 @@ use_venv() { # requirements file
     local stamp
     stamp=.venv/$(cat requirements*.txt | cksum | tr ' ' -)-$1
     if [ ! -e "$stamp" ]; then
-        echo "== installing $1 into .venv (MindSpore is about 350 MB to download the first time)"
-        python -m pip install --quiet --disable-pip-version-check -r "$1" && touch "$stamp"
+        echo "== installing $1 into .venv (MindSpore is several hundred MB to download the first time)"
+        python -m pip install --quiet --disable-pip-version-check -r "$1" || {
+            echo "the installation failed; MindSpore has wheels for some Pythons only (3.9 to 3.12 in 2026)." >&2
+            echo "with another one: rm -r .venv; PYTHON=python3.11 bash $0" >&2
+            exit 1
+        }
+        touch "$stamp"
     else
         echo "== using .venv as it is"
     fi
