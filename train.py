@@ -120,7 +120,6 @@ def train(args, world, communicator, plan, loader, batches, network, step, state
         world.rank,
     )
     logger.info("compiling the training step; this takes a while the first time")
-    backbone = None
     with StopSignals() as signals:
         try:
             for batch in batches:
@@ -132,7 +131,7 @@ def train(args, world, communicator, plan, loader, batches, network, step, state
                     log.end_step(loader.wait_seconds)
                     if world.rank == 0 and save_due(args, plan, at_step):
                         with log.paused():
-                            backbone = state.save(log.seconds)
+                            state.save(log.seconds)
                 if communicator.any(signals.received is not None):
                     if world.rank == 0:
                         state.save(log.seconds)
@@ -142,7 +141,7 @@ def train(args, world, communicator, plan, loader, batches, network, step, state
             log.close()
     logger.info(f"finished {args.epoch_size} epochs in {datetime.timedelta(seconds=round(log.seconds))}")
     config = f"--config {args.config} " if args.config else ""
-    logger.info(f"next: python validate.py {config}--data_dir {args.data_dir} --ckpt_path {backbone}")
+    logger.info(f"next: python validate.py {config}--data_dir {args.data_dir} --ckpt_path {state.backbone}")
     return True
 
 
