@@ -3,9 +3,11 @@
 import datetime
 import itertools
 import logging
+import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 from mindspore import Tensor
@@ -61,6 +63,9 @@ def prepare(args):
     batches = iter(loader)
     batches = itertools.chain([next(batches)] if len(loader) else [], batches)
     announce(args, world, source, plan, network, num_classes)
+    if world.ranks > 1:
+        pids = communicator.gather(np.array([os.getpid()], np.float32))  # exact below 2^24
+        logger.info(", ".join(f"rank {rank}: process {int(pid)}" for rank, (pid,) in enumerate(pids)))
     return world, communicator, plan, loader, batches, network, step, state
 
 

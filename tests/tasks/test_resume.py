@@ -110,7 +110,7 @@ def test_two_ranks_resume_too(straight, tmp_path):
     recipe = {**RECIPE, "batch_size": 8}
     process = tiny.start_msrun(tmp_path / "run", **recipe)
     read_lines(process, 3)
-    os.kill(tiny.ranks(process)[1], signal.SIGTERM)  # one rank is told, all stop
+    os.kill(tiny.rank_pids(tmp_path / "run")[1], signal.SIGTERM)  # one rank is told, all stop
     output = process.communicate()[0]
     assert process.returncode != 0 and "--resume goes on from here" in output
     tiny.run_msrun(tmp_path / "run", resume=True, **recipe)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from mindbyol import checkpoint
 
 ROOT = Path(__file__).parents[2]
 TRAIN = str(Path(__file__).parent / "tiny_train.py")
+VALIDATE = str(Path(__file__).parent / "tiny_validate.py")
 RECIPE = {
     "config": ROOT / "configs/byol/byol_resnet18_digits_cpu.yaml",
     "model": "tiny",
@@ -28,8 +30,8 @@ RECIPE = {
 }
 
 
-def arguments(folder, resume=False, **recipe):
-    argv = [TRAIN, *(["--resume"] if resume else []), "--ckpt_save_dir", str(folder)]
+def arguments(folder, resume=False, script=TRAIN, **recipe):
+    argv = [script, *(["--resume"] if resume else []), "--ckpt_save_dir", str(folder)]
     for key, value in {**RECIPE, **recipe}.items():
         argv += [f"--{key}", str(value)]
     return argv
@@ -50,21 +52,36 @@ def run(folder, code=0, **recipe):
     return output
 
 
-def start_msrun(folder, ranks=2, **recipe):
-    """Several processes on this machine; worker logs go beside `folder`."""
+def _free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = ["msrun", f"--worker_num={ranks}", f"--local_worker_num={ranks}", f"--master_port={port}"]
-    command += [f"--log_dir={folder}_log", "--join=True", "--cluster_time_out=120"]
+        return probe.getsockname()[1]
+
+
+def _start_ranks(command, folder, recipe):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return subprocess.Popen(
         [*command, *arguments(folder, **recipe)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        cwd=ROOT,
         env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
     )
+
+
+def start_msrun(folder, ranks=2, **recipe):
+    """Several processes on this machine; worker logs go beside `folder`."""
+    command = ["msrun", f"--worker_num={ranks}", f"--local_worker_num={ranks}", f"--master_port={_free_port()}"]
+    command += [f"--log_dir={folder}_log", "--join=True", "--cluster_time_out=120"]
+    return _start_ranks(command, folder, recipe)
+
+
+def start_launcher(folder, ranks=2, **recipe):
+    """The same by the launch script."""
+    command = ["env", f"MASTER_PORT={_free_port()}", f"LOG_DIR={folder}_log"]
+    command += ["bash", "scripts/run_distribute_train_ascend.sh", str(ranks)]
+    return _start_ranks(command, folder, recipe)
 
 
 def run_msrun(folder, ranks=2, code=0, **recipe):
@@ -84,15 +101,7 @@ def newest(folder):
     return checkpoint.read(max(files, key=lambda file: int(file.stem.split("_")[1])))[0]
 
 
-def ranks(msrun):
-    """Process ids of the ranks that msrun started, by rank."""
-    found = {}
-    for environ in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            parent = int((environ.parent / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            node = dict(entry.split("=", 1) for entry in environ.read_text().split("\0") if "=" in entry)
-        except OSError:
-            continue
-        if parent == msrun.pid and node.get("MS_ROLE") == "MS_WORKER":
-            found[int(node["MS_NODE_ID"])] = int(environ.parent.name)
-    return found
+def rank_pids(folder):
+    """Process ids by rank, as the log of a run names them."""
+    found = re.findall(r"rank (\d+): process (\d+)", (Path(folder) / "rank0.log").read_text())
+    return {int(rank): int(pid) for rank, pid in found}
