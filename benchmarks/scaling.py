@@ -63,7 +63,9 @@ def main():
     activations = args.batch_size * activation_bytes(network, args.image_resize)
     print(f"{args.model}, {args.image_resize} px, {args.batch_size} images a device, {args.opt}, float32")
     print(f"gradients {trained / MEGA:.2f} MB a step, batch norms {norms / MEGA:.3f} MB a batch of a device")
-    print(f"held: networks {everything / MEGA:.1f} MB, optimizer {state / MEGA:.1f} MB, gradients {trained / MEGA:.1f} MB")
+    print(
+        f"held: networks {everything / MEGA:.1f} MB, optimizer {state / MEGA:.1f} MB, gradients {trained / MEGA:.1f} MB"
+    )
     print(f"activations: at most {activations / MEGA:.0f} MB\n")
     print("| devices | effective batch | sent a device and step, MB | held a device, MB |")
     print("|---:|---:|---:|---:|")

@@ -31,9 +31,7 @@ def frozen_network(seed=3):
 
 def create_step(network, accumulation=1, loss_scale=None, lr="0.3"):
     args = recipe("--lr", lr, "--warmup_epochs", "0")
-    return BYOLTrainOneStep(
-        network, create_optimizer(args, network, Plan(args, 64)), 0.9, 16, accumulation, loss_scale
-    )
+    return BYOLTrainOneStep(network, create_optimizer(args, network, Plan(args, 64)), 0.9, 16, accumulation, loss_scale)
 
 
 @MODES

@@ -144,7 +144,9 @@ def test_when_no_checkpoint_is_good(earlier):
 
 
 def test_another_recipe_is_refused(earlier):
-    with pytest.raises(SystemExit, match="another recipe, and results would change: base_tau 0.98 -> 0.5, seed 42 -> 7"):
+    with pytest.raises(
+        SystemExit, match="another recipe, and results would change: base_tau 0.98 -> 0.5, seed 42 -> 7"
+    ):
         main(earlier, seed=7, base_tau=0.5)
     with pytest.raises(SystemExit, match="another recipe.* num_samples 160 -> 161"):
         main(earlier, num_samples=161)
@@ -191,7 +193,9 @@ def test_a_full_disk_stops_the_run_and_harms_nothing(earlier, straight):
 
 def test_a_second_signal_stops_at_once():
     code = "import os, signal; from mindbyol.callbacks import StopSignals\n"
-    code += "with StopSignals() as signals:\n    os.kill(os.getpid(), signal.SIGINT); assert signals.received == 'SIGINT'\n"
+    code += (
+        "with StopSignals() as signals:\n    os.kill(os.getpid(), signal.SIGINT); assert signals.received == 'SIGINT'\n"
+    )
     code += "    os.kill(os.getpid(), signal.SIGTERM); print('still here')"
     result = subprocess.run([sys.executable, "-c", code], cwd=tiny.ROOT, capture_output=True, text=True)
     assert result.returncode == -signal.SIGTERM and "still here" not in result.stdout
