@@ -3,9 +3,11 @@
 import datetime
 import itertools
 import logging
+import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 from mindspore import Tensor
@@ -62,6 +64,9 @@ def prepare(args):
     batches = iter(loader)
     batches = itertools.chain([next(batches)] if len(loader) else [], batches)
     announce(args, world, source, plan, network, num_classes)
+    if world.ranks > 1:
+        pids = communicator.gather(np.array([os.getpid()], np.float32))  # exact below 2^24
+        logger.info(", ".join(f"rank {rank}: process {int(pid)}" for rank, (pid,) in enumerate(pids)))
     return world, communicator, plan, loader, batches, network, step, state
 
 
@@ -121,7 +126,6 @@ def train(args, world, communicator, plan, loader, batches, network, step, state
         world.rank,
     )
     logger.info("compiling the training step; this takes a while the first time")
-    backbone = None
     with StopSignals() as signals:
         try:
             for batch in batches:
@@ -133,7 +137,7 @@ def train(args, world, communicator, plan, loader, batches, network, step, state
                     log.end_step(loader.wait_seconds)
                     if world.rank == 0 and save_due(args, plan, at_step):
                         with log.paused():
-                            backbone = state.save(log.seconds)
+                            state.save(log.seconds)
                 if communicator.any(signals.received is not None):
                     if world.rank == 0:
                         state.save(log.seconds)
@@ -143,7 +147,7 @@ def train(args, world, communicator, plan, loader, batches, network, step, state
             log.close()
     logger.info(f"finished {args.epoch_size} epochs in {datetime.timedelta(seconds=round(log.seconds))}")
     config = f"--config {args.config} " if args.config else ""
-    logger.info(f"next: python validate.py {config}--data_dir {args.data_dir} --ckpt_path {backbone}")
+    logger.info(f"next: python validate.py {config}--data_dir {args.data_dir} --ckpt_path {state.backbone}")
     return True
 
 

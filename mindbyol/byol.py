@@ -50,19 +50,25 @@ def byol_loss(prediction_1, prediction_2, target_projection_1, target_projection
     return ops.reduce_mean(loss_1 + loss_2)
 
 
-def projection_std(projection):
+def projection_std(projection, mean_over_ranks=None):
     """Standard deviation over the batch of the normalised projections, averaged over their D coordinates.
 
     Projections spread evenly over the sphere give about 1 / sqrt(D); a collapsed network gives 0.
 
     Args:
         projection (Tensor): (N, D).
+        mean_over_ranks (Callable[[Tensor], Tensor]): Makes the batch that of all replicas; None where there is one.
 
     Returns:
         Tensor: scalar, float32.
     """
     z = l2_normalize(ops.stop_gradient(projection))
-    variance = ops.reduce_mean(ops.square(z - ops.reduce_mean(z, 0)), 0)
+    mean = ops.reduce_mean(z, 0)
+    if mean_over_ranks is not None:
+        mean = mean_over_ranks(mean)
+    variance = ops.reduce_mean(ops.square(z - mean), 0)
+    if mean_over_ranks is not None:
+        variance = mean_over_ranks(variance)
     return ops.reduce_mean(ops.sqrt(variance))
 
 
@@ -122,6 +128,9 @@ class BYOL(nn.Cell):
         probe (Cell): Linear classifier on the representation of view 1, trained beside BYOL and cut off from it, to
             watch the representation while it grows; None without labels.
 
+    Attributes:
+        mean_over_ranks (Cell): Set where several replicas train, for `projection_std` of the global batch.
+
     Inputs:
         view_1, view_2 (Tensor): (N, C, H, W), what `normalize` takes.
         label (Tensor): (N,), int32; only with a probe.
@@ -138,6 +147,7 @@ class BYOL(nn.Cell):
         self.target = target
         self.normalize = normalize
         self.probe = probe
+        self.mean_over_ranks = None
         self.statistics = ("byol_loss", "projection_std") + (("probe_loss", "probe_accuracy") if probe else ())
         for parameter in target.get_parameters():
             parameter.requires_grad = False
@@ -153,7 +163,7 @@ class BYOL(nn.Cell):
         target_projection_2 = self.target(view_2)[1]
 
         loss = byol_loss(prediction_1, prediction_2, target_projection_1, target_projection_2)
-        statistics = (loss, projection_std(projection_1))
+        statistics = (loss, projection_std(projection_1, self.mean_over_ranks))
         if self.probe is not None:
             logits = self.probe(ops.stop_gradient(representation_1)).astype(ms.float32)
             probe_loss = ops.cross_entropy(logits, label)

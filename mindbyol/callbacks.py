@@ -63,8 +63,8 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _take(self, number, _):
-        if self.received:
-            os._exit(128 + number)
+        for again in self._before:  # needs no Python to run, which a long step on the device would keep waiting
+            signal.signal(again, signal.SIG_DFL)
         self.received = signal.Signals(number).name
         logger.warning(f"{self.received}: saving after this step, then stopping; once more stops at once")
 

@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 _CARD, _DIGEST = "card", "digest"
 
+# What a killed process may leave beside the checkpoint that it was writing.
+UNFINISHED = ".*.partial.ckpt"
+
 
 def digest(arrays, card=""):
     """SHA-256 over names, types, shapes and values, independent of order.

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import tempfile
 from pathlib import Path
 
@@ -57,6 +58,8 @@ def make_output_folder(folder, resume):
             pass
     except OSError as error:
         raise OSError(f"ckpt_save_dir: cannot write to '{folder}' ({error.strerror})") from error
+    for file in folder.glob(checkpoint.UNFINISHED):  # of a run that was killed while it wrote
+        file.unlink()
     if not resume and any(folder.glob("*.ckpt")):
         raise ValueError(
             f"ckpt_save_dir: '{folder}' holds the checkpoints of an earlier run: --resume goes on with it; "
@@ -90,12 +93,26 @@ class RunState:
         self.config = {key: value for key, value in vars(args).items() if key not in NEUTRAL}
         self.config["devices"] = ranks
         self.data = source.description
-        self.pattern = f"{args.model}-*.ckpt"
 
     @property
     def steps(self):
         """Optimizer steps since the run began, those left out for an overflow included."""
         return self.batches // self.plan.accumulation
+
+    @property
+    def epoch(self):
+        """The epoch that the last step belongs to, counted from 1."""
+        return -(-self.steps // self.plan.steps_per_epoch)
+
+    @property
+    def name(self):
+        """What the checkpoints of this moment are called."""
+        return f"{self.args.model}-{self.epoch}_{self.steps}"
+
+    @property
+    def backbone(self):
+        """Path of the backbone-only checkpoint of this moment."""
+        return self.folder / f"{self.name}_backbone.ckpt"
 
     def save(self, seconds):
         """Writes the full checkpoint and the backbone-only one, then deletes the oldest beyond `keep_checkpoint_max`.
@@ -103,14 +120,9 @@ class RunState:
         Args:
             seconds (float): Time the run has taken so far.
 
-        Returns:
-            Path: The backbone-only checkpoint.
-
         Raises:
             OSError: The disk is full, say; the checkpoints before stay as they are.
         """
-        epoch = -(-self.steps // self.plan.steps_per_epoch)
-        name = f"{self.args.model}-{epoch}_{self.steps}"
         arrays = {p.name: p.asnumpy() for p in self.step.get_parameters()}
         card = {
             "model": self.args.model,
@@ -122,20 +134,18 @@ class RunState:
             "std": self.args.std,
             "recipe": Path(self.args.config).name if self.args.config else None,
             "data": self.data,
-            "epoch": epoch,
+            "epoch": self.epoch,
             "step": self.steps,
             "epoch_size": self.args.epoch_size,
             "mindbyol": mindbyol.__version__,
             "mindspore": ms.__version__,
         }
-        backbone = self.folder / f"{name}_backbone.ckpt"
-        checkpoint.write(backbone, checkpoint.online_backbone(arrays), {**card, "kind": "backbone"})
+        checkpoint.write(self.backbone, checkpoint.online_backbone(arrays), {**card, "kind": "backbone"})
         run = {"batches": self.batches, "seconds": seconds, "config": self.config}
-        checkpoint.write(self.folder / f"{name}.ckpt", arrays, {**card, "kind": "byol", "run": run})
+        checkpoint.write(self.folder / f"{self.name}.ckpt", arrays, {**card, "kind": "byol", "run": run})
         for file in self._full()[self.args.keep_checkpoint_max :]:
             file.unlink()
             file.with_name(f"{file.stem}_backbone.ckpt").unlink(missing_ok=True)
-        return backbone
 
     def restore(self, which):
         """Puts a saved state back.
@@ -184,10 +194,11 @@ class RunState:
         return checkpoint.digest({p.name: np.atleast_1d(p.asnumpy()) for p in self.step.get_parameters()})
 
     def _full(self):
-        """Full checkpoints, newest first."""
-        files = [f for f in self.folder.glob(self.pattern) if not f.stem.endswith("_backbone")]
-        files = [f for f in files if not f.name.startswith(".")]
-        return sorted(files, key=lambda f: (f.stat().st_mtime_ns, f.name), reverse=True)
+        """Full checkpoints, the one with the most steps first; times of files do not survive a copy."""
+        pattern = re.compile(re.escape(self.args.model) + r"-\d+_(\d+)\.ckpt")
+        found = [(pattern.fullmatch(file.name), file) for file in self.folder.iterdir()]
+        steps = {file: int(match[1]) for match, file in found if match}
+        return sorted(steps, key=steps.get, reverse=True)
 
     def _newest(self):
         files = self._full()

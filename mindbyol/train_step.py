@@ -9,6 +9,7 @@ _move_target = ops.MultitypeFuncGraph("move_target")
 _add_gradient = ops.MultitypeFuncGraph("add_gradient")
 _clear = ops.MultitypeFuncGraph("clear")
 _scale_gradient = ops.MultitypeFuncGraph("scale_gradient")
+_copy = ops.MultitypeFuncGraph("copy")
 
 
 # target <- target - (1 - tau) (target - online), in one pass over memory
@@ -35,6 +36,27 @@ def _scale_one(factor, gradient):
     return gradient * factor
 
 
+@_copy.register("Tensor", "Tensor")
+def _copy_one(target, source):
+    return ops.assign(target, source)
+
+
+class MeanOverRanks(nn.Cell):
+    """The mean of a float32 tensor over all replicas.
+
+    Args:
+        ranks (int): How many there are.
+    """
+
+    def __init__(self, ranks):
+        super().__init__()
+        self.ranks = ranks
+        self.all_reduce = ops.AllReduce()
+
+    def construct(self, x):
+        return self.all_reduce(x) / self.ranks
+
+
 class LossScale(nn.Cell):
     """The factor that keeps float16 gradients away from zero, and what becomes of it after each step.
 
@@ -51,8 +73,8 @@ class LossScale(nn.Cell):
         super().__init__()
         self.dynamic = dynamic
         self.window = window
-        self.value = Parameter(Tensor(value, ms.float32), name="value", requires_grad=False)
-        self.good_steps = Parameter(Tensor(0, ms.int32), name="good_steps", requires_grad=False)
+        self.value = Parameter(Tensor(value, ms.float32), name="loss_scale", requires_grad=False)
+        self.good_steps = Parameter(Tensor(0, ms.int32), name="loss_scale_good_steps", requires_grad=False)
         self.overflows = Parameter(Tensor(0, ms.int32), name="overflows", requires_grad=False)
 
     def construct(self, finite):
@@ -73,6 +95,9 @@ class BYOLTrainOneStep(nn.Cell):
     The order is DeepMind's: the target moves towards the *new* online parameters, with tau taken at the number of the
     step before it is incremented. With accumulation all of this happens once for `accumulation` calls, with the mean
     of their gradients; batch statistics are those of each call's own batch.
+
+    With a loss scale, a step whose gradients are not finite changes nothing: parameters, optimizer, target and step
+    counter stay, and the running statistics, which the forward pass moves, are put back.
 
     Args:
         network (BYOL): The loss.
@@ -109,7 +134,10 @@ class BYOLTrainOneStep(nn.Cell):
         self.value_and_grad = ops.value_and_grad(self.scaled_loss, None, optimizer.parameters, has_aux=True)
         if ranks > 1:
             self.mean_gradient = nn.DistributedGradReducer(optimizer.parameters, True, ranks)
-            self.all_reduce = ops.AllReduce()
+            self.mean_over_ranks = network.mean_over_ranks = MeanOverRanks(ranks)
+        if loss_scale is not None:
+            self.running = ParameterTuple(p for p in network.get_parameters() if "moving_" in p.name)
+            self.running_before = self.running.clone(prefix="before_step")
         if accumulation > 1:
             self.totals = optimizer.parameters.clone(prefix="accumulated", init="zeros")
             self.calls = Parameter(Tensor(0, ms.int32), name="accumulated_calls", requires_grad=False)
@@ -117,9 +145,11 @@ class BYOLTrainOneStep(nn.Cell):
     def construct(self, *batch):
         tau = target_tau(self.optimizer.global_step, self.base_tau, self.total_steps)
         lr = self.optimizer.learning_rate(self.optimizer.global_step)
+        if self.loss_scale is not None:
+            self.remember_running()
         (_, outputs), gradients = self.value_and_grad(*batch)
         if self.ranks > 1:
-            outputs = ops.unbind(self.all_reduce(ops.stack(outputs)) / self.ranks)
+            outputs = ops.unbind(self.mean_over_ranks(ops.stack(outputs)))
         if self.accumulation == 1:
             done = self.update(gradients, tau)
         else:
@@ -136,6 +166,12 @@ class BYOLTrainOneStep(nn.Cell):
         if self.loss_scale is not None:
             loss = loss * self.loss_scale.value
         return loss, outputs
+
+    def remember_running(self):
+        if self.accumulation == 1:
+            self.hyper_map(_copy, self.running_before, self.running)
+        elif self.calls == 0:
+            self.hyper_map(_copy, self.running_before, self.running)
 
     def accumulate(self, gradients, tau):
         added = self.hyper_map(_add_gradient, self.totals, gradients)
@@ -158,6 +194,8 @@ class BYOLTrainOneStep(nn.Cell):
         finite = amp.all_finite(gradients)
         if finite:
             self.move(gradients, tau)
+        else:
+            self.hyper_map(_copy, self.running, self.running_before)
         return self.loss_scale(finite)
 
     def move(self, gradients, tau):

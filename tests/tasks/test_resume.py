@@ -1,0 +1,201 @@
+"""A run that is stopped, killed or starved of disk, and goes on, ends as if nothing had happened: bit for bit."""
+
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import train
+from mindbyol import checkpoint
+from tests.tasks import tiny, tiny_train  # noqa: F401  (registers the model)
+
+# The first loss scale overflows; the scale then moves, and steps are left out, while checkpoints are written.
+RECIPE = {"batch_size": 16, "gradient_accumulation_steps": 2, "loss_scale_type": "dynamic", "loss_scale": 1e38}
+RECIPE.update(ckpt_save_steps=1, keep_checkpoint_max=3, epoch_size=12)
+STEPS = 60
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """The folder of a run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("straight") / "ckpt"
+    tiny.run(folder, **RECIPE)
+    assert tiny.newest(folder)["overflows"] > 0
+    return folder
+
+
+def main(folder, **recipe):
+    """The rest of a run, in this process, with `--resume`."""
+    train.main(tiny.arguments(folder, resume=True, **{**RECIPE, **recipe})[1:])
+
+
+def assert_same(folder, straight):
+    expected, got = tiny.newest(straight), tiny.newest(folder)
+    assert got.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(got[name], array, err_msg=name)
+    kept = ("step", "loss", "projection_std", "tau", "lr", "loss_scale", "overflows")
+    lines = [[[line[key] for key in kept] for line in tiny.metrics(run)] for run in (folder, straight)]
+    assert lines[0] == lines[1] and [line[0] for line in lines[0]] == list(range(1, STEPS + 1))
+
+
+def read_lines(process, count):
+    """Waits until a run has logged so many steps."""
+    for line in process.stdout:
+        count -= "Epoch: [" in line
+        if count == 0:
+            return
+    raise AssertionError("the run ended before it could be killed")
+
+
+def wait_for_unfinished_file(process, folder):
+    while process.poll() is None and not list(folder.glob(checkpoint.UNFINISHED)):
+        pass
+
+
+def kill_again_and_again(folder, moments, seed):
+    """Kills a run `moments` times, every other time while it writes a checkpoint: how often a file was unfinished."""
+    draw = random.Random(seed)
+    unfinished = 0
+    for moment in range(moments):
+        process = tiny.start(folder, resume=moment > 0, **RECIPE)
+        read_lines(process, draw.randint(2, 3))
+        if moment % 2:
+            wait_for_unfinished_file(process, folder)
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        unfinished += bool(list(folder.glob(checkpoint.UNFINISHED)))
+        assert tiny.newest(folder)["global_step"] >= 0  # reads, and its digest is right
+    return unfinished
+
+
+def test_sigterm_saves_and_resume_goes_on(straight, tmp_path):
+    process = tiny.start(tmp_path, **{**RECIPE, "ckpt_save_steps": 1000})
+    read_lines(process, 3)
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate()[0]
+    assert process.returncode == train.STOPPED == 75, output
+    assert "SIGTERM: saving after this step" in output and f"of {STEPS}; --resume goes on from here" in output
+    assert 3 <= len(tiny.metrics(tmp_path)) < STEPS
+    (tmp_path / ".tiny-1_1.partial.ckpt").write_bytes(b"left by a kill")
+    # How a run is computed may change, what is computed may not.
+    output = tiny.run(tmp_path, resume=True, **{**RECIPE, "num_parallel_workers": 2, "keep_checkpoint_max": 2})
+    assert "resuming from" in output and f"of {STEPS} steps are done" in output
+    assert_same(tmp_path, straight)
+    assert not list(tmp_path.glob(".*")) and len(list(tmp_path.glob("*_backbone.ckpt"))) == 2
+
+
+def test_killed_at_any_moment(straight, tmp_path):
+    assert kill_again_and_again(tmp_path, 2, seed=1) > 0
+    main(tmp_path)
+    assert_same(tmp_path, straight)
+
+
+@pytest.mark.slow
+def test_killed_at_twenty_moments(straight, tmp_path):
+    assert kill_again_and_again(tmp_path, 20, seed=2) > 5
+    main(tmp_path)
+    assert_same(tmp_path, straight)
+
+
+@pytest.mark.slow
+def test_two_ranks_resume_too(straight, tmp_path):
+    recipe = {**RECIPE, "batch_size": 8}
+    process = tiny.start_msrun(tmp_path / "run", **recipe)
+    read_lines(process, 3)
+    os.kill(tiny.rank_pids(tmp_path / "run")[1], signal.SIGTERM)  # one rank is told, all stop
+    output = process.communicate()[0]
+    assert process.returncode != 0 and "--resume goes on from here" in output
+    tiny.run_msrun(tmp_path / "run", resume=True, **recipe)
+    tiny.run_msrun(tmp_path / "straight", **recipe)
+    assert_same(tmp_path / "run", tmp_path / "straight")
+
+
+@pytest.fixture
+def earlier(straight, tmp_path):
+    """A copy of the finished run, as if it had stopped three steps before."""
+    folder = tmp_path / "ckpt"
+    shutil.copytree(straight, folder, ignore=shutil.ignore_patterns("*_60*.ckpt"))
+    return folder
+
+
+def test_a_damaged_checkpoint_is_passed_over(earlier, straight, capfd):
+    newest = earlier / "tiny-12_59.ckpt"
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    main(earlier)
+    output = capfd.readouterr().out
+    assert "tiny-12_59.ckpt' is truncated" in output and "trying the one before" in output
+    assert "tiny-12_58.ckpt: 58 of 60 steps are done" in output
+    assert_same(earlier, straight)
+
+
+def test_when_no_checkpoint_is_good(earlier):
+    for file in earlier.glob("*.ckpt"):
+        file.write_bytes(b"nothing")
+    with pytest.raises(SystemExit, match="none of the 2 checkpoints in .* can be read"):
+        main(earlier)
+
+
+def test_another_recipe_is_refused(earlier):
+    with pytest.raises(
+        SystemExit, match="another recipe, and results would change: base_tau 0.98 -> 0.5, seed 42 -> 7"
+    ):
+        main(earlier, seed=7, base_tau=0.5)
+    with pytest.raises(SystemExit, match="another recipe.* num_samples 160 -> 161"):
+        main(earlier, num_samples=161)
+
+
+def test_weights_to_start_from_are_not_a_run_to_resume(earlier, tmp_path, capfd):
+    backbone = earlier / "tiny-12_59_backbone.ckpt"
+    argv = tiny.arguments(earlier, **RECIPE)[1:]
+    with pytest.raises(SystemExit, match="holds the checkpoints of an earlier run: --resume goes on with it"):
+        train.main(argv)
+    with pytest.raises(SystemExit, match="is no full checkpoint of a run; --ckpt_path starts from weights"):
+        train.main([*argv, "--resume", str(backbone)])
+    with pytest.raises(SystemExit, match=f"no checkpoint of tiny in '{tmp_path}/empty'"):
+        main(tmp_path / "empty")
+    argv = tiny.arguments(tmp_path / "new", **{**RECIPE, "ckpt_path": backbone, "epoch_size": 1, "lr": 0})[1:]
+    capfd.readouterr()
+    train.main(argv)
+    output = capfd.readouterr().out
+    assert f"{backbone}: backbone 10/10 loaded" in output and "resuming" not in output
+
+
+def test_a_finished_run_has_nothing_left_to_do(straight, capfd):
+    main(straight)
+    output = capfd.readouterr().out
+    assert "60 of 60 steps are done" in output and "--ckpt_path " + str(straight / "tiny-12_60_backbone.ckpt") in output
+
+
+def test_a_full_disk_stops_the_run_and_harms_nothing(earlier, straight):
+    before = {file.name: file.read_bytes() for file in earlier.glob("*.ckpt")}
+    limit = (earlier / "tiny-12_59.ckpt").stat().st_size // 2
+    result = subprocess.run(
+        [sys.executable, *tiny.arguments(earlier, resume=True, **RECIPE)],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert result.returncode == 1 and "cannot write checkpoint" in result.stdout, result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+    after = {file.name: file.read_bytes() for file in earlier.glob("*.ckpt") if file.name in before}
+    assert after == before and not list(earlier.glob(checkpoint.UNFINISHED))
+    main(earlier)
+    assert_same(earlier, straight)
+
+
+def test_a_second_signal_stops_at_once():
+    code = "import os, signal; from mindbyol.callbacks import StopSignals\n"
+    code += (
+        "with StopSignals() as signals:\n    os.kill(os.getpid(), signal.SIGINT); assert signals.received == 'SIGINT'\n"
+    )
+    code += "    os.kill(os.getpid(), signal.SIGTERM); print('still here')"
+    result = subprocess.run([sys.executable, "-c", code], cwd=tiny.ROOT, capture_output=True, text=True)
+    assert result.returncode == -signal.SIGTERM and "still here" not in result.stdout

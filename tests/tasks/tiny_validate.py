@@ -1,0 +1,8 @@
+"""validate.py, whole, with the model of tiny_train.py."""
+
+import tiny_train  # noqa: F401  (registers the model)
+
+import validate
+
+if __name__ == "__main__":
+    validate.main()
