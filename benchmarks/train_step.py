@@ -104,7 +104,7 @@ def lightly_step(model, size, batch):
         loss.backward()
         optimizer.step()
         update_momentum(online, target, 0.996)
-        return float(loss)
+        return loss.item()
 
     return step
 
@@ -134,6 +134,7 @@ def main():
             contenders["lightly"] = lightly_step
         except ImportError:
             print("no PyTorch column: pip install -r benchmarks/requirements.txt")
+    ms.set_context(mode=ms.GRAPH_MODE)
     cores = len(os.sched_getaffinity(0))
     print(f"{cores} cores, MindSpore {ms.__version__}, median of {arguments.rounds} steps in turns, seconds")
     for model in arguments.models:
