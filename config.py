@@ -229,11 +229,16 @@ def parse_args(argv=None):
     parser = create_parser()
     actions = {action.dest: action for action in parser._actions if action.dest not in ("help", "config")}
     recipe, _ = _only_config().parse_known_args(argv)
-    if recipe.config:
+    if recipe.config is not None:
         parser.set_defaults(**_read_recipe(Path(recipe.config), parser, actions))
     args, unknown = parser.parse_known_args(argv)
     if unknown:
         raise ValueError(f"{unknown[0]}: no such flag{_nearest(unknown[0].lstrip('-').split('=')[0], actions, '--')}")
+    for key in ("resume", "ckpt_path", "pretrained_from", "ckpt_save_dir", "data_dir", "results"):
+        if getattr(args, key) == "":
+            raise ValueError(f"{key}: is empty; was a variable not set?")
+    if max(args.std) <= 1:
+        raise ValueError(f"std: {args.std} looks like a 0-1 scale; mean and std are for pixels of 0-255")
     for key, count in PER_VIEW.items():
         value = getattr(args, key)
         if len(value) not in (count, 2 * count):
@@ -247,13 +252,25 @@ def _only_config():
     return parser
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML whose mappings name each key once."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for key in keys if keys.count(key) > 1]
+        if twice:
+            raise yaml.YAMLError(f"'{twice[0]}' stands there more than once")
+        return super().construct_mapping(node, deep)
+
+
 def _read_recipe(path, parser, actions):
     if not path.is_file():
         raise FileNotFoundError(f"--config: no recipe '{path}'")
     try:
-        recipe = yaml.safe_load(path.read_text()) or {}
+        recipe = yaml.load(path.read_text(), _UniqueKeys)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+    recipe = {} if recipe is None else recipe
     if not isinstance(recipe, dict):
         raise ValueError(f"{path}: a recipe is lines of 'key: value'")
     values = {}
@@ -273,6 +290,10 @@ def _convert(parser, action, value):
         if action.default is not None:
             raise ValueError("has no value")
         return None
+    if isinstance(value, bool) and action.type is not boolean:
+        if action.dest != "resume":
+            raise ValueError(f"takes no {value}")
+        return "newest" if value else None
     is_list = action.nargs not in (None, "?")
     if isinstance(value, dict) or (isinstance(value, list) and not is_list):
         raise ValueError(f"takes one value, not {value}")

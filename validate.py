@@ -27,6 +27,8 @@ def open_splits(args):
         if source.labels is None:
             raise ValueError(f"dataset: {source.description}: no labels to score with")
     bank, queries = splits
+    if args.train_split == args.val_split:
+        logger.warning(f"val_split: {args.val_split} is the bank, too: every image finds itself")
     if bank.class_names != queries.class_names:
         raise ValueError(
             f"dataset: the classes of {bank.description} and of {queries.description} are not the same: "
@@ -37,6 +39,7 @@ def open_splits(args):
 
 def choose_ks(ks, bank_size):
     """The numbers of neighbours that a bank of this size has."""
+    ks = sorted(set(ks))
     possible = [k for k in ks if k <= bank_size]
     if not possible:
         raise ValueError(f"knn_k: {min(ks)} neighbours asked for, but the bank has {bank_size} images")
@@ -52,7 +55,13 @@ def create_extractor(args):
             raise ValueError("ckpt_path: which checkpoint is to be scored? (--baselines True scores without one)")
         return None
     card = checkpoint.read(args.ckpt_path)[1]
-    kind = {key: card.get(key, getattr(args, key)) for key in ("stem", "padding", "stages")}
+    for key in ("stem", "padding", "stages", "mean", "std"):
+        if card.get(key, getattr(args, key)) != getattr(args, key):
+            logger.warning(f"{key}: the checkpoint's {card[key]} is used, not {getattr(args, key)}")
+            setattr(args, key, card[key])
+    if card.get("image_resize", args.image_resize) != args.image_resize:
+        logger.warning(f"image_resize: trained at {card['image_resize']} px, scored at {args.image_resize}")
+    kind = {key: getattr(args, key) for key in ("stem", "padding", "stages")}
     backbone = create_backbone(args.model, image_size=args.image_resize, **kind)
     checkpoint.load_backbone(backbone, args.ckpt_path, args.model)
     return FeatureExtractor(backbone, Normalize(args.mean, args.std))
@@ -68,6 +77,12 @@ def untrained_extractor(args):
 def pixels(images):
     """Raw pixels in the place of features."""
     return images.reshape(len(images), -1)
+
+
+def check_results(path):
+    """Before an hour of scoring: can the scores be written?"""
+    if path.is_dir() or not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
+        raise OSError(f"results: cannot write '{path}': is it a file in a folder that exists and may be written to?")
 
 
 def report(args, bank, queries, scores):
@@ -90,6 +105,8 @@ def main(argv=None):
     setup_logging()
     try:
         args = parse_args(argv)
+        if args.results:
+            check_results(Path(args.results))
         world = runtime.setup(args)
         setup_logging(rank=world.rank)
         bank, queries = open_splits(args)
@@ -97,8 +114,6 @@ def main(argv=None):
         extractors = {"trained": create_extractor(args)}
         if args.baselines:
             extractors.update({"untrained": untrained_extractor(args), "pixels": pixels})
-        if args.results and not os.access(Path(args.results).absolute().parent, os.W_OK):
-            raise OSError(f"results: cannot write '{args.results}'")
     except (ValueError, OSError) as error:
         sys.exit(f"validate.py: {error}")
 

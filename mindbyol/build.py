@@ -44,6 +44,13 @@ class Plan:
         if self.accumulation == "auto":
             self.accumulation = self._accumulation(args, ranks)
         self.effective_batch = args.batch_size * ranks * self.accumulation
+        if args.effective_batch not in (None, self.effective_batch):
+            raise ValueError(
+                f"effective_batch: {args.effective_batch} asked for, but gradient_accumulation_steps "
+                f"{args.gradient_accumulation_steps} gives {self.effective_batch}; 'auto' gives what is asked for"
+            )
+        if args.warmup_epochs >= args.epoch_size:
+            raise ValueError(f"warmup_epochs: {args.warmup_epochs} epochs of warm-up in a run of {args.epoch_size}")
         self.factors = f"{args.batch_size} a device x {ranks} devices x {self.accumulation} accumulated"
         self.steps_per_epoch = num_images // self.effective_batch
         if self.steps_per_epoch == 0:

@@ -158,7 +158,7 @@ class TrainLog:
             step = self.step - (len(values) - 1 - bad) // self.plan.accumulation
             raise NonFiniteLoss(
                 f"the loss is {values[bad, 0]} at step {step}: "
-                "the run stops. The last checkpoint is from before; try a smaller --base_lr (or --lr), a longer "
+                "the run stops. Checkpoints from before it are good; try a smaller --base_lr (or --lr), a longer "
                 "--warmup_epochs, or look at the images"
             )
         now = time.perf_counter()

@@ -65,6 +65,9 @@ def make_output_folder(folder, resume):
             f"ckpt_save_dir: '{folder}' holds the checkpoints of an earlier run: --resume goes on with it; "
             "for a new run choose another folder, or empty this one"
         )
+    metrics = folder / "metrics.jsonl"
+    if not resume and metrics.exists():  # of a run that ended before its first checkpoint
+        metrics.replace(folder / "metrics.jsonl.old")
 
 
 class RunState:
@@ -161,6 +164,11 @@ class RunState:
             ValueError: None is good, it is not a full one, or the recipe or the data are not those it was made with.
         """
         path, arrays, card = self._newest() if which == "newest" else (Path(which), *checkpoint.read(which))
+        if path.absolute().parent != self.folder.absolute() and self._full():
+            raise ValueError(
+                f"resume: '{path}' is not in ckpt_save_dir, and '{self.folder}' holds the checkpoints of another run: "
+                "choose another folder to go on in"
+            )
         if "run" not in card:
             raise ValueError(f"resume: '{path}' is no full checkpoint of a run; --ckpt_path starts from weights")
         run = card["run"]
@@ -183,7 +191,7 @@ class RunState:
                 try:
                     if json.loads(line)["step"] <= self.steps:
                         lines.append(line)
-                except ValueError:  # cut off in the middle by a kill
+                except (ValueError, KeyError, TypeError):  # cut off in the middle by a kill, say
                     pass
             beside = file.with_suffix(".partial")
             beside.write_text("".join(lines))

@@ -20,6 +20,7 @@ def main(argv=None):
     import mindspore as ms
     from mindspore import communication
 
+    import config
     from mindbyol.byol import Normalize
     from mindbyol.checkpoint import digest
     from mindbyol.data import EvalTransform, create_source
@@ -33,10 +34,19 @@ def main(argv=None):
     parser.add_argument("--ckpt_path", required=True)
     parser.add_argument("--data_dir", required=True, help="folder; images at any depth")
     parser.add_argument("-o", "--output", required=True, help="file to write: .npz, .csv or .parquet")
-    parser.add_argument("--batch_size", type=int, default=64)
-    parser.add_argument("--image_resize", type=int, help="side in pixels; the one of the training by default, else 224")
-    parser.add_argument("--crop_pct", type=float, default=0.875, help="side of the centre crop, of the shorter side")
-    parser.add_argument("--num_parallel_workers", type=int)
+    parser.add_argument("--batch_size", type=config.COUNT, default=64)
+    parser.add_argument(
+        "--image_resize",
+        type=config.number(int, 8, 4096),
+        help="side in pixels; the one of the training by default, else 224",
+    )
+    parser.add_argument(
+        "--crop_pct",
+        type=config.number(float, maximum=1, above=0),
+        default=0.875,
+        help="side of the centre crop, of the shorter side",
+    )
+    parser.add_argument("--num_parallel_workers", type=config.COUNT)
     parser.add_argument("--device_target", choices=("Ascend", "GPU", "CPU"))
     args = parser.parse_args(argv)
 

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 def main(argv=None):
     from mindbyol.weights.convert import read_weights
     from mindbyol.weights.export import FORMATS, export
+    from mindbyol.weights.files import check_output
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ckpt_path", help="mindbyol's checkpoint, or any that convert_checkpoint.py reads")
@@ -25,6 +26,7 @@ def main(argv=None):
     output = (
         Path(args.output) if args.output else source.with_name(f"{source.stem}-{args.format}{FORMATS[args.format]}")
     )
+    check_output(output, FORMATS[args.format], source)
     weights = read_weights(source)
     print(weights.found)
     for line in export(weights, output, args.format, args.heads):

@@ -19,7 +19,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
 from config import parse_args  # noqa: E402
-from mindbyol.data import source_from_args, two_view_transform_from_args  # noqa: E402
+from mindbyol.data import DataError, source_from_args, two_view_transform_from_args  # noqa: E402
 from mindbyol.data.augmentation import permutation  # noqa: E402
 from mindbyol.data.decode import decode  # noqa: E402
 
@@ -50,7 +50,10 @@ def draw_grid(source, transform, seed, epoch, indices):
     """
     figure, axes = plt.subplots(len(indices), 3, figsize=(9, 4.3 * len(indices)), squeeze=False)
     for row, index in zip(axes, indices):
-        image = decode(source[index])
+        try:
+            image = decode(source[index])
+        except DataError as error:
+            raise DataError(f"{source.name(index)}: {error}") from error
         row[0].imshow(image)
         row[0].set_xlabel(f"{Path(source.name(index)).name}\n{image.shape[1]} x {image.shape[0]}")
         for view, pixels in enumerate(transform(image, seed, epoch, index)):
@@ -80,7 +83,7 @@ def main(argv=None):
         indices = permutation(args.seed, own.epoch, len(source))[: own.images].tolist()
         figure = draw_grid(source, two_view_transform_from_args(args), args.seed, own.epoch, indices)
         figure.savefig(own.output, format="png", dpi=80)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, DataError) as error:
         sys.exit(f"error: {error}")
     print(f"{own.output}: {len(indices)} images of {source.description}, epoch {own.epoch}, seed {args.seed}")
 

@@ -144,6 +144,8 @@ def _write_shard(source, first, output_dir, file, shard_bytes):
         while index < len(source) and (size < shard_bytes or index == first):
             label = -1 if source.labels is None else int(source.labels[index])
             image = _image_file(source[index])
+            if not image:
+                raise ValueError(f"{source.name(index)} is an empty file: remove it, and call again to go on")
             rows.append({"number": index, "label": label, "name": source.name(index), "image": image})
             size += len(image)
             index += 1

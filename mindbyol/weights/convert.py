@@ -281,7 +281,7 @@ def convert(source, output, family="auto", model=None, padding=None, allow_unmat
     Raises:
         FileNotFoundError, ValueError: As `read_weights`; or the output cannot be written.
     """
-    output = check_output(output, ".ckpt")
+    output = check_output(output, ".ckpt", source)
     weights = read_weights(source, family, model, padding, allow_unmatched)
     only_backbone = all(name.startswith(layouts.ONLINE) for name in weights.arrays)
     card = {**weights.card, "kind": "backbone" if only_backbone else "byol"}

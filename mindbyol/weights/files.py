@@ -172,12 +172,13 @@ def read_float32(tensor):
     return np.asarray(tensor.read(), np.float32, order="C")
 
 
-def check_output(path, suffix):
+def check_output(path, suffix, source=None):
     """Makes sure that a file can be written, before any work is done.
 
     Args:
         path (Path): File to write.
         suffix (str): What its name must end in.
+        source (Path): What it is made from, which must not be lost: a full checkpoint holds more than is converted.
 
     Returns:
         Path: The same.
@@ -188,6 +189,8 @@ def check_output(path, suffix):
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path}: a folder; name the file to write")
+    if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
+        raise ValueError(f"{path}: is the file that is read; write to another one")
     if path.suffix != suffix:
         raise ValueError(f"{path}: the file to write must end in {suffix}")
     if not path.parent.is_dir():

@@ -53,7 +53,11 @@ def test_a_power_of_ten_without_a_dot_is_a_number(tmp_path):
         ("opt: adam", "opt: .*invalid choice: 'adam'"),
         ("probe: maybe", "probe: .*'maybe' is neither true nor false"),
         ("- a\n- b", "lines of 'key: value'"),
-        ("a: b: c", "not YAML"),
+        ("a: b: c", "recipe.yaml: mapping values are not allowed"),
+        ("lr: 1\nlr: 2", "recipe.yaml: 'lr' stands there more than once"),
+        ("ckpt_path: false", "ckpt_path: takes no False"),
+        ("mean: [0.485, 0.456, 0.406]\nstd: [0.229, 0.224, 0.225]", "std: .* 0-255"),
+        ("data_dir: ''", "data_dir: is empty"),
     ],
 )
 def test_errors_name_the_file_and_the_key(tmp_path, text, message):
@@ -67,11 +71,17 @@ def test_errors_name_the_file_and_the_key(tmp_path, text, message):
         (["--bach_size", "3"], "--bach_size: no such flag; nearest: --batch_size"),
         (["--batch_size", "x"], "--batch_size: 'x' is not a whole number"),
         (["--epoch_size", "0"], "--epoch_size: 0 is below 1"),
+        (["--resume", ""], "resume: is empty"),
     ],
 )
 def test_errors_name_the_flag(argv, message):
     with pytest.raises(ValueError, match=message):
         parse_args(argv)
+
+
+def test_resume_in_a_recipe_is_the_newest_or_none(tmp_path):
+    assert parse_args(["-c", recipe(tmp_path, "resume: true")]).resume == "newest" == parse_args(["--resume"]).resume
+    assert parse_args(["-c", recipe(tmp_path, "resume: false")]).resume is None
 
 
 def test_missing_recipe():
