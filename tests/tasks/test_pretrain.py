@@ -17,6 +17,8 @@ import mindcv
 import train
 import validate
 from mindbyol import checkpoint
+from mindbyol.weights import read_weights
+from mindbyol.weights.export import export
 
 ROOT = Path(__file__).parents[2]
 RECIPE = str(ROOT / "configs/byol/byol_resnet18_digits_cpu.yaml")
@@ -170,6 +172,24 @@ def test_ckpt_path_starts_from_weights(digits_run, tmp_path, capsys):
     for name in first:
         if "moving" not in name:
             np.testing.assert_array_equal(first[name], second[name])
+
+
+def test_pretrained_from_starts_from_another_projects_file(digits_run, tmp_path, capsys):
+    folder, _ = digits_run
+    theirs = tmp_path / "theirs.pth"
+    export(read_weights(folder / "resnet18-2_8.ckpt"), theirs, "torchvision", heads=True)
+    argv = ["-c", RECIPE, *SMALL, "--ckpt_save_dir", str(tmp_path / "run"), "--epoch_size", "1", "--lr", "0"]
+    train.main([*argv, "--pretrained_from", str(theirs), "--base_tau", "1"])
+    output = capsys.readouterr().out
+    assert "online.backbone 50/50 loaded" in output and "online.projector 7/7 loaded" in output
+    assert "predictor is not in the file, it stays as initialised" in output
+    first = checkpoint.read(folder / "resnet18-2_8.ckpt")[0]
+    second = checkpoint.read(tmp_path / "run" / "resnet18-1_4.ckpt")[0]
+    for name in first:
+        if name.startswith("online.") and "moving" not in name:
+            np.testing.assert_array_equal(first[name], second[name])
+            if "backbone" in name:  # without a target in the file, it starts as a copy
+                np.testing.assert_array_equal(first[name], second[name.replace("online", "target")])
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
