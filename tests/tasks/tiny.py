@@ -14,10 +14,17 @@ ROOT = Path(__file__).parents[2]
 TRAIN = str(Path(__file__).parent / "tiny_train.py")
 VALIDATE = str(Path(__file__).parent / "tiny_validate.py")
 RECIPE = {
-    "config": ROOT / "configs/byol/byol_resnet18_digits_cpu.yaml",
+    "dataset": "digits",
+    "hflip": 0,
+    "color_jitter_prob": 0,
+    "grayscale_prob": 0,
+    "blur_prob": 0.5,
+    "solarize_prob": 0,
+    "crop_pct": 1,
     "model": "tiny",
-    "stem": "imagenet",
     "image_resize": 16,
+    "base_tau": 0.98,
+    "base_lr": 0.5,
     "num_samples": 160,
     "batch_size": 32,
     "epoch_size": 4,
