@@ -165,7 +165,7 @@ def test_weights_to_start_from_are_not_a_run_to_resume(earlier, tmp_path, capfd)
     capfd.readouterr()
     train.main(argv)
     output = capfd.readouterr().out
-    assert f"{backbone}: backbone 10/10 loaded" in output and "resuming" not in output
+    assert f"starting from {backbone}: online.backbone 10/10 loaded" in output and "resuming" not in output
 
 
 def test_a_finished_run_has_nothing_left_to_do(straight, capfd):
