@@ -25,4 +25,4 @@ for what, name in (("trained", "BYOL, trained"), ("untrained", "same backbone, u
 PYTHON
 echo "== next, your own images (any folder, no labels needed):"
 echo "   . .venv/bin/activate"
-echo "   python train.py --config $recipe --dataset folder --data_dir YOUR_FOLDER --ckpt_save_dir ckpt/mine"
+echo "   python train.py --model resnet18 --dataset folder --data_dir YOUR_FOLDER --image_resize 96 --ckpt_save_dir ckpt/mine"
