@@ -122,7 +122,7 @@ def train(args, world, communicator, plan, loader, batches, network, step, state
         args.log_interval,
         args.projection_size,
         state.steps,
-        state.seconds,
+        state.log,
         world.rank,
     )
     logger.info("compiling the training step; this takes a while the first time")
@@ -137,10 +137,10 @@ def train(args, world, communicator, plan, loader, batches, network, step, state
                     log.end_step(loader.wait_seconds)
                     if world.rank == 0 and save_due(args, plan, at_step):
                         with log.paused():
-                            state.save(log.seconds)
+                            state.save(log.state)
                 if communicator.any(signals.received is not None):
                     if world.rank == 0:
-                        state.save(log.seconds)
+                        state.save(log.state)
                     logger.info(f"stopped at step {at_step} of {plan.total_steps}; --resume goes on from here")
                     return False
         finally:

@@ -90,7 +90,7 @@ class TrainLog:
         log_interval (int): Optimizer steps between lines.
         projection_size (int): d, for the 1 / sqrt(d) that healthy projections spread by.
         start_step (int): Optimizer steps done before this log starts.
-        start_seconds (float): Time they took.
+        earlier (dict): The `state` of the log of a run that goes on; None for a new one.
         rank (int): Only rank 0 writes metrics and has a bar; the others look at the loss as well.
     """
 
@@ -103,7 +103,7 @@ class TrainLog:
         log_interval,
         projection_size,
         start_step=0,
-        start_seconds=0.0,
+        earlier=None,
         rank=0,
     ):
         self.names = names
@@ -120,11 +120,28 @@ class TrainLog:
             dynamic_ncols=True,
         )
         self.step = start_step
-        self.pending = []
-        self.last_time = time.perf_counter()
-        self.last_wait = 0.0
-        self.last_overflows = 0.0 if start_step == 0 else None  # a resumed run's first line only takes note
-        self.started = self.last_time - start_seconds
+        earlier = earlier or {"pending": [], "overflows": 0.0, "seconds": 0.0, "line_seconds": 0.0, "line_wait": 0.0}
+        now = time.perf_counter()
+        self.pending = earlier["pending"]
+        self.last_overflows = earlier["overflows"]
+        self.started = now - earlier["seconds"]
+        self.last_time = now - earlier["line_seconds"]
+        self.wait, self.last_wait = 0.0, -earlier["line_wait"]
+
+    @property
+    def state(self):
+        """All that the lines to come are made of, as JSON can hold it; waits for the device."""
+        now = time.perf_counter()
+        return {
+            "pending": self._values(),
+            "overflows": self.last_overflows,
+            "seconds": now - self.started,
+            "line_seconds": now - self.last_time,
+            "line_wait": self.wait - self.last_wait,
+        }
+
+    def _values(self):
+        return [[float(value) for value in values] for values in self.pending]
 
     def add(self, loss, statistics):
         """Takes the results of one batch.
@@ -133,25 +150,26 @@ class TrainLog:
             loss (Tensor): What was differentiated.
             statistics (tuple[Tensor]): In the order of `names`.
         """
-        self.pending.append((loss, statistics))
+        self.pending.append((loss, *statistics))
 
     def end_step(self, wait):
         """Counts an optimizer step, and writes a line when one is due.
 
         Args:
-            wait (float): Seconds spent waiting for data since the run began.
+            wait (float): Seconds spent waiting for data since this log began.
 
         Raises:
             NonFiniteLoss: At a line that is due; it names the step.
         """
         self.step += 1
+        self.wait = wait
         self.bar.update()
         epoch, step = divmod(self.step - 1, self.plan.steps_per_epoch)
         if self.step % self.log_interval == 0 or step + 1 == self.plan.steps_per_epoch:
-            self._line(epoch + 1, step + 1, wait)
+            self._line(epoch + 1, step + 1)
 
-    def _line(self, epoch, batch, wait):
-        values = np.array([[float(loss)] + [float(value) for value in statistics] for loss, statistics in self.pending])
+    def _line(self, epoch, batch):
+        values = np.array(self._values())
         steps = len(values) / self.plan.accumulation
         if not np.isfinite(values[:, 0]).all():
             bad = int(np.argmin(np.isfinite(values[:, 0])))
@@ -162,8 +180,8 @@ class TrainLog:
                 "--warmup_epochs, or look at the images"
             )
         now = time.perf_counter()
-        seconds, waited = now - self.last_time, wait - self.last_wait
-        self.last_time, self.last_wait = now, wait
+        seconds, waited = now - self.last_time, self.wait - self.last_wait
+        self.last_time, self.last_wait = now, self.wait
         last = dict(zip(self.names, values[-1, 1:]))
         mean = dict(zip(self.names, values[:, 1:].mean(0)), loss=values[:, 0].mean())
         record = {
@@ -187,12 +205,12 @@ class TrainLog:
             f"img/s: {record['images_per_second']:.1f}, data: {100 * record['data_wait_share']:.1f}%, "
             f"time: {seconds:.3f}s, eta: {_clock(record['eta_seconds'])}"
         )
-        if self.last_overflows is not None and last.get("overflows", 0) > self.last_overflows:
+        if last.get("overflows", 0) > self.last_overflows:
             logger.warning(
                 f"overflow: {last['overflows'] - self.last_overflows:.0f} steps left out since the last line, "
                 f"{last['overflows']:.0f} since the run began; the loss scale is {last['loss_scale']:g}"
             )
-        self.last_overflows = last.get("overflows")
+        self.last_overflows = last.get("overflows", 0.0)
         if record["projection_std"] < COLLAPSE * self.healthy_std:
             logger.warning(
                 f"collapse: the projections of different images are nearly equal (std {record['projection_std']:.5f}, "

@@ -83,7 +83,7 @@ class RunState:
 
     Attributes:
         batches (int): Batches that each rank has taken since the run began.
-        seconds (float): Time the run had taken when its state was last saved.
+        log (dict): What the log had to remember when the state was saved; None in a new run.
     """
 
     def __init__(self, folder, args, step, source, plan, ranks=1):
@@ -92,7 +92,7 @@ class RunState:
         self.step = step
         self.plan = plan
         self.batches = 0
-        self.seconds = 0.0
+        self.log = None
         self.config = {key: value for key, value in vars(args).items() if key not in NEUTRAL}
         self.config["devices"] = ranks
         self.data = source.description
@@ -117,11 +117,11 @@ class RunState:
         """Path of the backbone-only checkpoint of this moment."""
         return self.folder / f"{self.name}_backbone.ckpt"
 
-    def save(self, seconds):
+    def save(self, log):
         """Writes the full checkpoint and the backbone-only one, then deletes the oldest beyond `keep_checkpoint_max`.
 
         Args:
-            seconds (float): Time the run has taken so far.
+            log (dict): What the log must remember; see `TrainLog.state`.
 
         Raises:
             OSError: The disk is full, say; the checkpoints before stay as they are.
@@ -144,7 +144,7 @@ class RunState:
             "mindspore": ms.__version__,
         }
         checkpoint.write(self.backbone, checkpoint.online_backbone(arrays), {**card, "kind": "backbone"})
-        run = {"batches": self.batches, "seconds": seconds, "config": self.config}
+        run = {"batches": self.batches, "log": log, "config": self.config}
         checkpoint.write(self.folder / f"{self.name}.ckpt", arrays, {**card, "kind": "byol", "run": run})
         for file in self._full()[self.args.keep_checkpoint_max :]:
             file.unlink()
@@ -179,7 +179,7 @@ class RunState:
         if card["data"] != self.data:
             raise ValueError(f"resume: '{path}' was made with {card['data']}, not with {self.data}")
         checkpoint.load_parameters({p.name: p for p in self.step.get_parameters()}, arrays, path)
-        self.batches, self.seconds = run["batches"], run["seconds"]
+        self.batches, self.log = run["batches"], run["log"]
         return path
 
     def forget_later_metrics(self):

@@ -43,3 +43,33 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path, bad):
 def test_collapse_is_said_in_words(tmp_path, caplog):
     run(tmp_path, [0.01] * 4, std=0.001)
     assert "collapse: the projections of different images are nearly equal" in caplog.text
+
+
+def test_lines_do_not_depend_on_where_a_run_was_interrupted(tmp_path):
+    plan = SimpleNamespace(total_steps=20, steps_per_epoch=10, effective_batch=64, accumulation=2)
+    names = (*NAMES, "loss_scale", "overflows")
+
+    def batches(log, first, last):
+        for k in range(first, last):
+            log.add(np.float32(k / 3), [np.float32(x) for x in (k / 7, 0.06, 0.99, 0.1, 512, k // 5)])
+            if k % 2:
+                log.end_step(0.1 * (k - first))
+        state = json.loads(json.dumps(log.state))  # as a checkpoint holds it
+        log.close()
+        return state
+
+    def lines(folder):
+        kept = ("epoch", "step", "loss", "byol_loss", "overflows")
+        records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        return [[record[key] for key in kept] for record in records]
+
+    for folder in ("straight", "halves"):
+        (tmp_path / folder).mkdir()
+    batches(TrainLog(tmp_path / "straight", names, plan, 2, 4, 256), 0, 40)
+    assert [line[1] for line in lines(tmp_path / "straight")] == [4, 8, 10, 12, 16, 20]
+    state = batches(TrainLog(tmp_path / "halves", names, plan, 2, 4, 256), 0, 13)  # within a line and within a step
+    assert len(state["pending"]) == 5 and state["line_wait"] == pytest.approx(1.1 - 0.7)
+    later = TrainLog(tmp_path / "halves", names, plan, 2, 4, 256, 6, state)
+    assert later.seconds >= state["seconds"]
+    batches(later, 13, 40)
+    assert lines(tmp_path / "halves") == lines(tmp_path / "straight")
