@@ -59,7 +59,12 @@ def prepare(args):
 
     # 5. the first batch: images that cannot be read come out before an hour of compiling and training
     loader = pretrain_loader_from_args(
-        args, source, world.rank, world.ranks, plan.steps_per_epoch * plan.accumulation, state.batches
+        args,
+        source,
+        world.rank,
+        world.ranks,
+        plan.steps_per_epoch * plan.accumulation,
+        state.steps * plan.accumulation,
     )
     batches = iter(loader)
     batches = itertools.chain([next(batches)] if len(loader) else [], batches)
@@ -126,22 +131,22 @@ def train(args, world, communicator, plan, loader, batches, network, step, state
         world.rank,
     )
     logger.info("compiling the training step; this takes a while the first time")
+    stopping = False
     with StopSignals() as signals:
         try:
-            for batch in batches:
+            for number, batch in enumerate(batches, 1):
                 arrays = batch if network.probe is not None else batch[:2]
                 log.add(*step(*(Tensor(array) for array in arrays)))
-                state.batches += 1
-                at_step, rest = divmod(state.batches, plan.accumulation)
-                if rest == 0:
-                    log.end_step(loader.wait_seconds)
-                    if world.rank == 0 and save_due(args, plan, at_step):
-                        with log.paused():
-                            state.save(log.state)
-                if communicator.any(signals.received is not None):
-                    if world.rank == 0:
+                stopping = stopping or communicator.any_before(signals.received is not None)
+                if number % plan.accumulation:
+                    continue
+                state.steps += 1
+                log.end_step(loader.wait_seconds)
+                if world.rank == 0 and (stopping or save_due(args, plan, state.steps)):
+                    with log.paused():
                         state.save(log.state)
-                    logger.info(f"stopped at step {at_step} of {plan.total_steps}; --resume goes on from here")
+                if stopping:
+                    logger.info(f"stopped at step {state.steps} of {plan.total_steps}; --resume goes on from here")
                     return False
         finally:
             log.close()

@@ -82,7 +82,7 @@ class RunState:
         ranks (int): Devices that train together.
 
     Attributes:
-        batches (int): Batches that each rank has taken since the run began.
+        steps (int): Optimizer steps since the run began, those left out for an overflow included.
         log (dict): What the log had to remember when the state was saved; None in a new run.
     """
 
@@ -91,16 +91,11 @@ class RunState:
         self.args = args
         self.step = step
         self.plan = plan
-        self.batches = 0
+        self.steps = 0
         self.log = None
         self.config = {key: value for key, value in vars(args).items() if key not in NEUTRAL}
         self.config["devices"] = ranks
         self.data = source.description
-
-    @property
-    def steps(self):
-        """Optimizer steps since the run began, those left out for an overflow included."""
-        return self.batches // self.plan.accumulation
 
     @property
     def epoch(self):
@@ -126,7 +121,7 @@ class RunState:
         Raises:
             OSError: The disk is full, say; the checkpoints before stay as they are.
         """
-        arrays = {p.name: p.asnumpy() for p in self.step.get_parameters()}
+        arrays = {p.name: p.asnumpy() for p in self.step.lasting_parameters()}
         card = {
             "model": self.args.model,
             "stem": self.args.stem,
@@ -144,7 +139,7 @@ class RunState:
             "mindspore": ms.__version__,
         }
         checkpoint.write(self.backbone, checkpoint.online_backbone(arrays), {**card, "kind": "backbone"})
-        run = {"batches": self.batches, "log": log, "config": self.config}
+        run = {"log": log, "config": self.config}
         checkpoint.write(self.folder / f"{self.name}.ckpt", arrays, {**card, "kind": "byol", "run": run})
         for file in self._full()[self.args.keep_checkpoint_max :]:
             file.unlink()
@@ -178,8 +173,8 @@ class RunState:
             raise ValueError(f"resume: '{path}' was made with another recipe, and results would change: {changes}")
         if card["data"] != self.data:
             raise ValueError(f"resume: '{path}' was made with {card['data']}, not with {self.data}")
-        checkpoint.load_parameters({p.name: p for p in self.step.get_parameters()}, arrays, path)
-        self.batches, self.log = run["batches"], run["log"]
+        checkpoint.load_parameters({p.name: p for p in self.step.lasting_parameters()}, arrays, path)
+        self.steps, self.log = card["step"], run["log"]
         return path
 
     def forget_later_metrics(self):
@@ -199,7 +194,7 @@ class RunState:
 
     def digest(self):
         """Of everything on the device."""
-        return checkpoint.digest({p.name: np.atleast_1d(p.asnumpy()) for p in self.step.get_parameters()})
+        return checkpoint.digest({p.name: np.atleast_1d(p.asnumpy()) for p in self.step.lasting_parameters()})
 
     def _full(self):
         """Full checkpoints, the one with the most steps first; times of files do not survive a copy."""

@@ -139,10 +139,22 @@ class Communicator:
 
     def __init__(self, world):
         self.world = world
+        self._asked = None
 
     def any(self, flag):
         """Whether `flag` is true on any rank; all ranks must ask."""
         return bool(self._sum(np.array([float(flag)], np.float32))[0] > 0)
+
+    def any_before(self, flag):
+        """Whether `flag` was true on any rank when they asked this before: an answer that need not be waited for.
+
+        The answer to this call is on its way while the device computes what comes next. With one rank it is given at
+        once.
+        """
+        if self.world.ranks == 1:
+            return flag
+        before, self._asked = self._asked, self._start_sum(np.array([float(flag)], np.float32))
+        return before is not None and bool(before.asnumpy()[0] > 0)
 
     def all_equal(self, text):
         """Whether all ranks hold the same text; all must ask."""
@@ -168,8 +180,9 @@ class Communicator:
         return gathered.reshape(self.world.ranks, *array.shape)
 
     def _sum(self, array):
-        if self.world.ranks == 1:
-            return array
+        return array if self.world.ranks == 1 else self._start_sum(array).asnumpy()
+
+    def _start_sum(self, array):
         from mindspore import Tensor, ops
 
-        return ops.AllReduce()(Tensor(array)).asnumpy()
+        return ops.AllReduce()(Tensor(array))

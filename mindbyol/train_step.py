@@ -142,6 +142,15 @@ class BYOLTrainOneStep(nn.Cell):
             self.totals = optimizer.parameters.clone(prefix="accumulated", init="zeros")
             self.calls = Parameter(Tensor(0, ms.int32), name="accumulated_calls", requires_grad=False)
 
+    def lasting_parameters(self):
+        """The state between two steps: all parameters but those that every step fills anew.
+
+        Returns:
+            list[Parameter]: Networks, optimizer, counters and loss scale; the same on all ranks, running statistics
+            of batch norms that are not synchronised excepted.
+        """
+        return [p for p in self.get_parameters() if not p.name.startswith(("accumulated", "before_step"))]
+
     def construct(self, *batch):
         tau = target_tau(self.optimizer.global_step, self.base_tau, self.total_steps)
         lr = self.optimizer.learning_rate(self.optimizer.global_step)

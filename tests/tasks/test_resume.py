@@ -35,14 +35,14 @@ def main(folder, **recipe):
     train.main(tiny.arguments(folder, resume=True, **{**RECIPE, **recipe})[1:])
 
 
-def assert_same(folder, straight):
+def assert_same(folder, straight, steps=STEPS):
     expected, got = tiny.newest(straight), tiny.newest(folder)
     assert got.keys() == expected.keys()
     for name, array in expected.items():
         np.testing.assert_array_equal(got[name], array, err_msg=name)
     kept = ("step", "loss", "projection_std", "tau", "lr", "loss_scale", "overflows")
     lines = [[[line[key] for key in kept] for line in tiny.metrics(run)] for run in (folder, straight)]
-    assert lines[0] == lines[1] and [line[0] for line in lines[0]] == list(range(1, STEPS + 1))
+    assert lines[0] == lines[1] and [line[0] for line in lines[0]] == list(range(1, steps + 1))
 
 
 def read_lines(process, count):
@@ -105,14 +105,31 @@ def test_killed_at_twenty_moments(straight, tmp_path):
     assert_same(tmp_path, straight)
 
 
-@pytest.mark.slow
-def test_two_ranks_resume_too(straight, tmp_path):
-    recipe = {**RECIPE, "batch_size": 8}
-    process = tiny.start_msrun(tmp_path / "run", **recipe)
+def interrupt_two_ranks(folder, number, rank, recipe):
+    """Sends one of two ranks a signal after three lines: what the run printed."""
+    process = tiny.start_msrun(folder, resume=folder.exists(), **recipe)
     read_lines(process, 3)
-    os.kill(tiny.rank_pids(tmp_path / "run")[1], signal.SIGTERM)  # one rank is told, all stop
+    os.kill(tiny.rank_pids(folder)[rank], number)
     output = process.communicate()[0]
-    assert process.returncode != 0 and "--resume goes on from here" in output
+    assert process.returncode != 0
+    return output
+
+
+def test_two_ranks_resume_too(tmp_path):
+    recipe = {**RECIPE, "batch_size": 8, "epoch_size": 2, "ckpt_save_steps": 1000}
+    output = interrupt_two_ranks(tmp_path / "run", signal.SIGTERM, 1, recipe)  # one rank is told, all stop
+    assert "stopped at step " in output and "of 10; --resume goes on from here" in output
+    tiny.run_msrun(tmp_path / "run", resume=True, **recipe)
+    tiny.run_msrun(tmp_path / "straight", **recipe)
+    assert_same(tmp_path / "run", tmp_path / "straight", 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sync_bn", [True, False])
+def test_two_ranks_killed_at_any_moment(tmp_path, sync_bn):
+    recipe = {**RECIPE, "batch_size": 8, "sync_bn": sync_bn}
+    for number, rank in [(signal.SIGKILL, 0), (signal.SIGKILL, 1), (signal.SIGTERM, 0), (signal.SIGKILL, 1)]:
+        interrupt_two_ranks(tmp_path / "run", number, rank, recipe)
     tiny.run_msrun(tmp_path / "run", resume=True, **recipe)
     tiny.run_msrun(tmp_path / "straight", **recipe)
     assert_same(tmp_path / "run", tmp_path / "straight")

@@ -1,5 +1,6 @@
 """train.py, whole, with one more model in MindCV's registry: two convolutions, whose graph compiles in seconds."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -33,6 +34,14 @@ class Tiny(nn.Cell):
 @register_model
 def tiny(pretrained=False, num_classes=1000, in_channels=3, **_):
     return Tiny(num_classes)
+
+
+@register_model
+def uneven(pretrained=False, num_classes=1000, in_channels=3, **_):
+    """Starts with other weights on each rank, as code that differs between machines might."""
+    network = Tiny(num_classes)
+    network.conv1.weight.set_data(network.conv1.weight + int(os.environ["RANK_ID"]))
+    return network
 
 
 if __name__ == "__main__":
