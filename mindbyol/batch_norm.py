@@ -6,6 +6,57 @@ from mindspore import nn, ops
 from mindbyol.cells import replace_cells
 
 
+class _NormalizeOverRanks(nn.Cell):
+    """(x - mean) / sqrt(variance + eps) * gamma + beta with moments over all replicas, and its gradient.
+
+    With x^ the normalised x, n the values of a channel in all replicas, and sums over replicas too (Ioffe and Szegedy
+    2015, section 3):
+
+        dx = gamma / sqrt(variance + eps) * (dy - sum(dy) / n - x^ * sum(dy * x^) / n)
+
+    What is done channel by channel is a batch norm at inference, one pass over x on any device. Operators that
+    broadcast would be several, and on the CPU each of those holds four times the memory of x, from compilation on.
+
+    Args:
+        axes (tuple[int]): All but the channels'.
+        eps (float): Added to the variance.
+        ranks (int): Replicas that take part.
+
+    Inputs:
+        x, gamma, beta (Tensor): (N, C, ...), (C,), (C,).
+
+    Outputs:
+        Tuple of y in the type of x, mean and variance, both (C,), float32; through the moments no gradient flows.
+    """
+
+    def __init__(self, axes, eps, ranks):
+        super().__init__()
+        self.axes = axes
+        self.eps = eps
+        self.ranks = ranks
+        self.all_reduce = ops.AllReduce()
+        self.affine = ops.BatchNorm(is_training=False, epsilon=eps)  # (x - mean) / sqrt(variance + eps) * scale + bias
+
+    def construct(self, x, gamma, beta):
+        values = x.astype(ms.float32)
+        sums = ops.stack((ops.reduce_sum(values, self.axes), ops.reduce_sum(ops.square(values), self.axes)))
+        means = self.all_reduce(sums) / (x.size // x.shape[1] * self.ranks)
+        mean, variance = means[0], means[1] - ops.square(means[0])
+        return self.affine(values, gamma, beta, mean, variance)[0].astype(x.dtype), mean, variance
+
+    def bprop(self, x, gamma, beta, out, dout):
+        values, dy = x.astype(ms.float32), dout[0].astype(ms.float32)
+        _, mean, variance = out
+        zeros = ops.zeros_like(mean)
+        normalized = self.affine(values, ops.ones_like(mean), zeros, mean, variance)[0]
+        sums = ops.stack((ops.reduce_sum(dy, self.axes), ops.reduce_sum(dy * normalized, self.axes)))
+        means = self.all_reduce(sums) / (x.size // x.shape[1] * self.ranks)
+        scale = gamma * ops.rsqrt(variance + self.eps)
+        dx = self.affine(dy, gamma, -scale * means[0], zeros, variance)[0]
+        dx -= self.affine(values, scale * means[1], zeros, mean, variance)[0]
+        return dx.astype(x.dtype), sums[1], sums[0]
+
+
 class SyncBatchNorm(nn.Cell):
     """Takes the place of an `nn.BatchNorm1d` or `nn.BatchNorm2d` and normalises with the moments of the global batch.
 
@@ -27,30 +78,22 @@ class SyncBatchNorm(nn.Cell):
         self.moving_variance = batch_norm.moving_variance
         self.eps = batch_norm.eps
         self.new_weight = batch_norm.momentum  # MindSpore's cells keep 1 - momentum there
-        self.axes = (0, 2, 3) if isinstance(batch_norm, nn.BatchNorm2d) else (0,)
-        self.shape = (1, -1, 1, 1) if isinstance(batch_norm, nn.BatchNorm2d) else (1, -1)
         self.ranks = ranks
-        self.all_reduce = ops.AllReduce()
+        axes = (0, 2, 3) if isinstance(batch_norm, nn.BatchNorm2d) else (0,)
+        self.normalize = _NormalizeOverRanks(axes, self.eps, ranks)
 
     def construct(self, x):
-        inputs = x
-        x = x.astype(ms.float32)
         if self.training:
+            y, mean, variance = self.normalize(x, self.gamma, self.beta)
             count = x.size // x.shape[1] * self.ranks
-            sums = ops.stack((ops.reduce_sum(x, self.axes), ops.reduce_sum(ops.square(x), self.axes)))
-            moments = self.all_reduce(sums) / count
-            mean = moments[0]
-            variance = moments[1] - ops.square(mean)
             unbiased = ops.stop_gradient(variance) * (count / (count - 1))
             moved_mean = self.moving_mean + self.new_weight * (ops.stop_gradient(mean) - self.moving_mean)
             moved_variance = self.moving_variance + self.new_weight * (unbiased - self.moving_variance)
-            mean = ops.depend(mean, ops.assign(self.moving_mean, moved_mean))
-            variance = ops.depend(variance, ops.assign(self.moving_variance, moved_variance))
-        else:
-            mean, variance = self.moving_mean, self.moving_variance
-        scale = self.gamma * ops.rsqrt(variance + self.eps)
-        y = (x - mean.reshape(self.shape)) * scale.reshape(self.shape) + self.beta.reshape(self.shape)
-        return y.astype(inputs.dtype)
+            y = ops.depend(y, ops.assign(self.moving_mean, moved_mean))
+            return ops.depend(y, ops.assign(self.moving_variance, moved_variance))
+        values = x.astype(ms.float32)
+        y = self.normalize.affine(values, self.gamma, self.beta, self.moving_mean, self.moving_variance)[0]
+        return y.astype(x.dtype)
 
 
 def synchronize(network, ranks):
