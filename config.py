@@ -21,8 +21,8 @@ def boolean(text):
     raise argparse.ArgumentTypeError(f"'{text}' is neither true nor false")
 
 
-def number(kind, minimum=None, maximum=None, above=None):
-    """A parser for an int or float within bounds; `above` excludes its bound."""
+def number(kind, minimum=None, maximum=None, above=None, below=None):
+    """A parser for an int or float within bounds; `above` and `below` exclude theirs."""
 
     def parse(text):
         try:
@@ -31,10 +31,12 @@ def number(kind, minimum=None, maximum=None, above=None):
             raise argparse.ArgumentTypeError(
                 f"'{text}' is not {'a whole number' if kind is int else 'a number'}"
             ) from None
-        if value != value or abs(value) == float("inf"):
-            raise argparse.ArgumentTypeError(f"{text} is not finite")
+        if not abs(value) <= LARGEST:
+            raise argparse.ArgumentTypeError(f"{text} is not a finite float32")
         if above is not None and value <= above:
             raise argparse.ArgumentTypeError(f"{text} is not above {above}")
+        if below is not None and value >= below:
+            raise argparse.ArgumentTypeError(f"{text} is not below {below}")
         if minimum is not None and value < minimum:
             raise argparse.ArgumentTypeError(f"{text} is below {minimum}")
         if maximum is not None and value > maximum:
@@ -48,6 +50,8 @@ def accumulation(text):
     """A number of batches, or `auto`."""
     return text if text == "auto" else COUNT(text)
 
+
+LARGEST = 3.4e38  # what the graph computes in is float32
 
 COUNT = number(int, minimum=1)
 FROM_ZERO = number(int, minimum=0)
@@ -184,7 +188,7 @@ def create_parser():
 
     group = parser.add_argument_group("Optimizer parameters")
     group.add_argument("--opt", choices=("lars", "sgd", "adamw"), default="lars", help="optimizer")
-    group.add_argument("--momentum", type=number(float, 0, 1), default=0.9, help="of lars and sgd")
+    group.add_argument("--momentum", type=number(float, 0, below=1), default=0.9, help="of lars and sgd")
     group.add_argument("--weight_decay", type=NOT_NEGATIVE, default=1e-6, help="not of biases and norms")
     group.add_argument("--trust_coefficient", type=POSITIVE, default=1e-3, help="of lars")
 
