@@ -48,7 +48,7 @@ def prepare(args):
     step = create_train_step(args, network, plan, world.ranks)
 
     # 4. where an earlier run stopped
-    state = RunState(args.ckpt_save_dir, args, step, source, plan, world.ranks)
+    state = RunState(args.ckpt_save_dir, args, step, source, plan, world)
     if args.resume:
         path = state.restore(args.resume)
         if world.rank == 0:

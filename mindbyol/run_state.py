@@ -79,14 +79,14 @@ class RunState:
         step (BYOLTrainOneStep): Its parameters are the device's state: networks, optimizer, counters, loss scale.
         source (Source): The training data; a run goes on with the same only.
         plan (Plan): Steps of the run.
-        ranks (int): Devices that train together.
+        world (World): Devices that train together.
 
     Attributes:
         steps (int): Optimizer steps since the run began, those left out for an overflow included.
         log (dict): What the log had to remember when the state was saved; None in a new run.
     """
 
-    def __init__(self, folder, args, step, source, plan, ranks=1):
+    def __init__(self, folder, args, step, source, plan, world):
         self.folder = Path(folder)
         self.args = args
         self.step = step
@@ -94,7 +94,12 @@ class RunState:
         self.steps = 0
         self.log = None
         self.config = {key: value for key, value in vars(args).items() if key not in NEUTRAL}
-        self.config["devices"] = ranks
+        self.config.update(  # as they came out, whatever the recipe left open
+            device_target=world.target,
+            devices=world.ranks,
+            gradient_accumulation_steps=plan.accumulation,
+            effective_batch=plan.effective_batch,
+        )
         self.data = source.description
 
     @property

@@ -86,7 +86,9 @@ def test_sigterm_saves_and_resume_goes_on(straight, tmp_path):
     assert 3 <= len(tiny.metrics(tmp_path)) < STEPS
     (tmp_path / ".tiny-1_1.partial.ckpt").write_bytes(b"left by a kill")
     # How a run is computed may change, what is computed may not.
-    output = tiny.run(tmp_path, resume=True, **{**RECIPE, "num_parallel_workers": 2, "keep_checkpoint_max": 2})
+    same = {"gradient_accumulation_steps": "auto", "effective_batch": 32, "device_target": "CPU"}
+    neutral = {"num_parallel_workers": 2, "keep_checkpoint_max": 2}
+    output = tiny.run(tmp_path, resume=True, **{**RECIPE, **same, **neutral})
     assert "resuming from" in output and f"of {STEPS} steps are done" in output
     assert_same(tmp_path, straight)
     assert not list(tmp_path.glob(".*")) and len(list(tmp_path.glob("*_backbone.ckpt"))) == 2
