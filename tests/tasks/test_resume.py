@@ -13,6 +13,7 @@ import pytest
 
 import train
 from mindbyol import checkpoint
+from mindbyol.callbacks import StopSignals
 from tests.tasks import tiny, tiny_train  # noqa: F401  (registers the model)
 
 # The first loss scale overflows; the scale then moves, and steps are left out, while checkpoints are written.
@@ -92,6 +93,35 @@ def test_sigterm_saves_and_resume_goes_on(straight, tmp_path):
     assert "resuming from" in output and f"of {STEPS} steps are done" in output
     assert_same(tmp_path, straight)
     assert not list(tmp_path.glob(".*")) and len(list(tmp_path.glob("*_backbone.ckpt"))) == 2
+
+
+class SignalAtThirdBatch(StopSignals):
+    """A signal between the two batches of the second step."""
+
+    def __enter__(self):
+        self.asked = 0
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    @property
+    def received(self):
+        self.asked += 1
+        return "SIGTERM" if self.asked >= 3 else None
+
+    @received.setter
+    def received(self, _):
+        pass
+
+
+def test_a_signal_within_a_step_waits_for_its_end(straight, tmp_path, monkeypatch, capfd):
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
+        patch.setattr(train, "StopSignals", SignalAtThirdBatch)
+        train.main(tiny.arguments(tmp_path, **RECIPE)[1:])
+    assert stop.value.code == train.STOPPED and "stopped at step 2 of 60" in capfd.readouterr().out
+    main(tmp_path)
+    assert_same(tmp_path, straight)
 
 
 def test_killed_at_any_moment(straight, tmp_path):
