@@ -67,7 +67,6 @@ def test_ranks_that_start_with_other_weights_are_refused(tmp_path):
     assert not (tmp_path / "two/metrics.jsonl").exists() and not list((tmp_path / "two").glob("*.ckpt"))
 
 
-@pytest.mark.slow
 def test_two_ranks_with_two_accumulated_batches_equal_one(tmp_path):
     recipe = {"gradient_accumulation_steps": "auto", "effective_batch": 32, "loss_scale_type": "dynamic"}
     tiny.run(tmp_path / "one", batch_size=16, **recipe)
@@ -92,7 +91,6 @@ def test_a_killed_rank_ends_the_others(tmp_path):
     assert not os.path.exists(f"/proc/{pids[0]}")
 
 
-@pytest.mark.slow
 def test_validation_counts_every_image_once(one_rank, tmp_path):
     backbone = one_rank / "tiny-4_20_backbone.ckpt"
     scores = []
