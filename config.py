@@ -46,6 +46,11 @@ def number(kind, minimum=None, maximum=None, above=None, below=None):
     return parse
 
 
+def resume_from(text):
+    """`newest`, `auto` or the path of a checkpoint; true is the newest, false none."""
+    return {"true": "newest", "false": None}.get(text.lower(), text)
+
+
 def accumulation(text):
     """A number of batches, or `auto`."""
     return text if text == "auto" else COUNT(text)
@@ -169,7 +174,8 @@ def create_parser():
         "--resume",
         nargs="?",
         const="newest",
-        help="go on with the newest good checkpoint of ckpt_save_dir, or with the one named",
+        type=resume_from,
+        help="go on with the newest good checkpoint of ckpt_save_dir, or with the one named; auto: if there is one",
     )
     group.add_argument("--epoch_size", type=COUNT, default=100, help="epochs")
     group.add_argument(

@@ -17,7 +17,7 @@ from mindbyol import runtime
 from mindbyol.build import Plan, create_byol, create_train_step, read_start, start_from
 from mindbyol.callbacks import NonFiniteLoss, StopSignals, TrainLog, setup_logging
 from mindbyol.data import DataError, pretrain_loader_from_args, source_from_args
-from mindbyol.run_state import RunState, make_output_folder
+from mindbyol.run_state import RunState, holds_run, make_output_folder
 
 logger = logging.getLogger("mindbyol.train")
 
@@ -30,6 +30,9 @@ def prepare(args):
     # 1. the devices, the output folder, and with it the log files
     world = runtime.setup(args)
     communicator = runtime.Communicator(world)
+    if args.resume == "auto":
+        args.resume = "newest" if holds_run(args.ckpt_save_dir) else None
+        communicator.any(False)  # all have looked before one writes
     if world.rank == 0:
         make_output_folder(args.ckpt_save_dir, args.resume)
     communicator.any(False)  # the others wait for the folder
@@ -54,6 +57,9 @@ def prepare(args):
         if world.rank == 0:
             state.forget_later_metrics()
         logger.info(f"resuming from {path}: {state.steps} of {plan.total_steps} steps are done")
+        for key in ("ckpt_path", "pretrained_from"):
+            if getattr(args, key):
+                logger.info(f"{key} {getattr(args, key)} is not read: all weights are those of the run that goes on")
     if not communicator.all_equal(state.digest()):
         raise ValueError("the ranks do not start with the same weights: do they run the same code and recipe?")
 
@@ -146,6 +152,7 @@ def train(args, world, communicator, plan, loader, batches, network, step, state
                     with log.paused():
                         state.save(log.state)
                 if stopping:
+                    communicator.any(False)  # msrun kills the others when one has ended: wait until rank 0 has saved
                     logger.info(f"stopped at step {state.steps} of {plan.total_steps}; --resume goes on from here")
                     return False
         finally:

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 _CARD, _DIGEST = "card", "digest"
 
 # What a killed process may leave beside the checkpoint that it was writing.
-UNFINISHED = ".*.partial.ckpt"
+UNFINISHED = ".*.partial.*"
 
 
 def digest(arrays, card=""):
@@ -71,7 +71,8 @@ def write(path, arrays, card):
         finally:
             os.close(directory)
     except Exception as error:
-        beside.unlink(missing_ok=True)
+        for left in (beside, beside.with_suffix(".tmp")):  # MindSpore writes to a .tmp first
+            left.unlink(missing_ok=True)
         raise OSError(f"cannot write checkpoint '{path}': {str(error).strip().splitlines()[0]}") from error
 
 

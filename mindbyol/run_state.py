@@ -1,7 +1,9 @@
 """What a run must remember to go on as if it had never stopped, and the folder it remembers it in."""
 
+import fcntl
 import json
 import logging
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -14,6 +16,9 @@ import mindbyol
 from mindbyol import checkpoint
 
 logger = logging.getLogger(__name__)
+
+# Locked output folders of this process: file descriptors, kept open until it ends.
+_locks = {}
 
 # Keys that change how fast or how loudly a run computes, but not what.
 NEUTRAL = {
@@ -41,7 +46,7 @@ NEUTRAL = {
 
 
 def make_output_folder(folder, resume):
-    """Makes the folder of a run and proves that it can be written to.
+    """Makes the folder of a run, proves that it can be written to, and locks it for as long as the process lives.
 
     Args:
         folder (Path): The folder.
@@ -49,7 +54,7 @@ def make_output_folder(folder, resume):
 
     Raises:
         OSError: It cannot be written to.
-        ValueError: It holds checkpoints, and the run is a new one.
+        ValueError: It holds checkpoints, and the run is a new one; or another process trains into it.
     """
     folder = Path(folder)
     try:
@@ -58,16 +63,42 @@ def make_output_folder(folder, resume):
             pass
     except OSError as error:
         raise OSError(f"ckpt_save_dir: cannot write to '{folder}' ({error.strerror})") from error
+    _lock(folder)
     for file in folder.glob(checkpoint.UNFINISHED):  # of a run that was killed while it wrote
         file.unlink()
     if not resume and any(folder.glob("*.ckpt")):
+        go_on = "--resume goes on with it; for a new run " if holds_run(folder) else ""
         raise ValueError(
-            f"ckpt_save_dir: '{folder}' holds the checkpoints of an earlier run: --resume goes on with it; "
-            "for a new run choose another folder, or empty this one"
+            f"ckpt_save_dir: '{folder}' holds the checkpoints of an earlier run: {go_on}"
+            "choose another folder, or empty this one"
         )
     metrics = folder / "metrics.jsonl"
     if not resume and metrics.exists():  # of a run that ended before its first checkpoint
         metrics.replace(folder / "metrics.jsonl.old")
+
+
+def holds_run(folder):
+    """Whether a folder has a full checkpoint, with which `--resume` can go on.
+
+    Args:
+        folder (Path): It need not exist.
+    """
+    names = [file.name for file in Path(folder).glob("*.ckpt")]
+    return any(not name.startswith(".") and not name.endswith("_backbone.ckpt") for name in names)
+
+
+def _lock(folder):
+    if folder in _locks:
+        os.close(_locks.pop(folder))
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ValueError(f"ckpt_save_dir: another process trains into '{folder}' now; choose another folder") from None
+    except OSError:  # a file system without locks
+        pass
+    _locks[folder] = descriptor
 
 
 class RunState:

@@ -10,7 +10,7 @@ import mindspore as ms
 from mindspore import Tensor, nn
 
 from mindbyol.build import Plan, create_optimizer, create_train_step
-from mindbyol.callbacks import TrainLog
+from mindbyol.callbacks import NonFiniteLoss, TrainLog
 from mindbyol.precision import set_precision
 from mindbyol.schedules import target_tau
 from mindbyol.train_step import BYOLTrainOneStep, LossScale
@@ -126,6 +126,22 @@ def test_overflows_are_logged(tmp_path, caplog):
     log.close()
     assert "overflow: 3 steps left out since the last line, 3 since the run began; the loss scale is 512" in caplog.text
     assert caplog.text.count("overflow:") == 1 and '"overflows": 3.0' in (tmp_path / "metrics.jsonl").read_text()
+
+
+def overflow_always(folder, scales):
+    plan = SimpleNamespace(total_steps=200, steps_per_epoch=100, effective_batch=64, accumulation=1)
+    log = TrainLog(folder, ("projection_std", "tau", "lr", "byol_loss", "loss_scale", "overflows"), plan, 2, 4, 256)
+    for step, scale in enumerate(scales, 1):
+        log.add(np.float32(2), [np.float32(x) for x in (0.06, 0.99, 0.1, 2, scale, step)])
+        log.end_step(0.0)
+
+
+def test_a_run_that_overflows_for_ever_is_stopped(tmp_path):
+    with pytest.raises(
+        NonFiniteLoss, match="the last 12 steps overflowed at a loss scale of 512 .*smaller --loss_scale"
+    ):
+        overflow_always(tmp_path, [512] * 20)
+    overflow_always(tmp_path, [2.0**k for k in range(40, 0, -1)])  # a scale that shrinks may yet find its level
 
 
 @pytest.mark.parametrize("level", ["O1", "O2", "O3"])

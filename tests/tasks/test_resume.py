@@ -137,21 +137,15 @@ def test_killed_at_twenty_moments(straight, tmp_path):
     assert_same(tmp_path, straight)
 
 
-def interrupt_two_ranks(folder, number, rank, recipe):
-    """Sends one of two ranks a signal after two lines: what the run printed."""
-    process = tiny.start_msrun(folder, resume=folder.exists(), **recipe)
-    read_lines(process, 2)
-    os.kill(tiny.rank_pids(folder)[rank], number)
-    output = process.communicate()[0]
-    assert process.returncode != 0
-    return output
-
-
 def test_two_ranks_resume_too(tmp_path):
     recipe = {**RECIPE, "batch_size": 8, "epoch_size": 3, "ckpt_save_steps": 1000, "log_interval": 4}
-    output = interrupt_two_ranks(tmp_path / "run", signal.SIGTERM, 1, recipe)  # one rank is told, all stop
-    assert "stopped at step " in output and "of 15; --resume goes on from here" in output
-    tiny.run_msrun(tmp_path / "run", resume=True, **recipe)
+    process = tiny.start_launcher(tmp_path / "run", resume="auto", **recipe)
+    read_lines(process, 2)
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate()[0]
+    assert process.returncode == train.STOPPED, output
+    assert "of 15; --resume goes on from here" in output and "the same command with --resume goes on" in output
+    tiny.run_msrun(tmp_path / "run", resume="auto", **recipe)
     tiny.run_msrun(tmp_path / "straight", **recipe)
     assert_same(tmp_path / "run", tmp_path / "straight", logged=[4, 5, 8, 10, 12, 15])
 
@@ -161,7 +155,11 @@ def test_two_ranks_resume_too(tmp_path):
 def test_two_ranks_killed_at_any_moment(tmp_path, sync_bn):
     recipe = {**RECIPE, "batch_size": 8, "sync_bn": sync_bn}
     for number, rank in [(signal.SIGKILL, 0), (signal.SIGKILL, 1), (signal.SIGTERM, 0), (signal.SIGKILL, 1)]:
-        interrupt_two_ranks(tmp_path / "run", number, rank, recipe)
+        process = tiny.start_msrun(tmp_path / "run", resume="auto", **recipe)
+        read_lines(process, 2)
+        os.kill(tiny.rank_pids(tmp_path / "run")[rank], number)  # one rank is told, all stop
+        process.communicate()
+        assert process.returncode != 0
     tiny.run_msrun(tmp_path / "run", resume=True, **recipe)
     tiny.run_msrun(tmp_path / "straight", **recipe)
     assert_same(tmp_path / "run", tmp_path / "straight")
@@ -199,6 +197,14 @@ def test_another_recipe_is_refused(earlier):
         main(earlier, seed=7, base_tau=0.5)
     with pytest.raises(SystemExit, match="another recipe.* num_samples 160 -> 161"):
         main(earlier, num_samples=161)
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    first = tiny.start(tmp_path, **RECIPE)
+    read_lines(first, 1)
+    output = tiny.run(tmp_path, code=1, **{**RECIPE, "resume": "auto"})
+    first.kill(), first.communicate()
+    assert f"ckpt_save_dir: another process trains into '{tmp_path}' now" in output
 
 
 def test_weights_to_start_from_are_not_a_run_to_resume(earlier, tmp_path, capfd):

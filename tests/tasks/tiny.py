@@ -38,7 +38,8 @@ RECIPE = {
 
 
 def arguments(folder, resume=False, script=TRAIN, **recipe):
-    argv = [script, *(["--resume"] if resume else []), "--ckpt_save_dir", str(folder)]
+    argv = [script, *(["--resume"] if resume is True else []), "--ckpt_save_dir", str(folder)]
+    recipe = {**recipe, **({"resume": resume} if isinstance(resume, str) else {})}
     for key, value in {**RECIPE, **recipe}.items():
         argv += [f"--{key}", str(value)]
     return argv
