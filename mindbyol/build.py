@@ -202,5 +202,10 @@ def create_train_step(args, network, plan, ranks=1):
     set_precision(network, args.amp_level, args.amp_dtype)
     optimizer = create_optimizer(args, network, plan)
     dynamic = args.loss_scale_type == "dynamic"
+    if args.amp_level != "O0" and args.amp_dtype == "float16" and args.loss_scale == 1:
+        logger.warning(
+            "float16 with a loss scale of 1: small gradients become zero; "
+            "try --loss_scale_type dynamic --loss_scale 1024"
+        )
     loss_scale = LossScale(args.loss_scale, dynamic) if dynamic or args.loss_scale != 1 else None
     return BYOLTrainOneStep(network, optimizer, args.base_tau, plan.total_steps, plan.accumulation, loss_scale, ranks)

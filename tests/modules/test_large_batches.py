@@ -171,6 +171,12 @@ def test_half_precision_is_in_the_networks_only(level):
             np.testing.assert_allclose(moved[name], value, rtol=0.05, atol=0.02, err_msg=name)
 
 
+def test_float16_without_a_loss_scale_warns(caplog):
+    args = recipe("--amp_level", "O2")
+    create_train_step(args, tiny_network(), Plan(args, 64))
+    assert "float16 with a loss scale of 1: small gradients become zero; try --loss_scale_type dynamic" in caplog.text
+
+
 def test_bfloat16_on_a_cpu_is_refused():
     args = recipe("--amp_level", "O2", "--amp_dtype", "bfloat16")
     with pytest.raises(ValueError, match="amp_dtype: MindSpore has no bfloat16 convolution on the CPU; use float16"):
