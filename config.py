@@ -300,10 +300,8 @@ def _convert(parser, action, value):
         if action.default is not None:
             raise ValueError("has no value")
         return None
-    if isinstance(value, bool) and action.type is not boolean:
-        if action.dest != "resume":
-            raise ValueError(f"takes no {value}")
-        return "newest" if value else None
+    if isinstance(value, bool) and action.type not in (boolean, resume_from):
+        raise ValueError(f"takes no {value}")
     is_list = action.nargs not in (None, "?")
     if isinstance(value, dict) or (isinstance(value, list) and not is_list):
         raise ValueError(f"takes one value, not {value}")

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 COLLAPSE = 0.1
 
 # After so many overflows in a row at one loss scale, no step to come will be different.
-HOPELESS = 10
+MOST_OVERFLOWS = 10
 
 
 class NonFiniteLoss(RuntimeError):
@@ -130,7 +130,7 @@ class TrainLog:
         self.started = now - earlier["seconds"]
         self.last_time = now - earlier["line_seconds"]
         self.wait, self.last_wait = 0.0, -earlier["line_wait"]
-        self.last_scale, self.hopeless_steps = None, 0
+        self.last_scale, self.overflows_in_a_row = None, 0
 
     @property
     def state(self):
@@ -214,7 +214,7 @@ class TrainLog:
                 f"overflow: {last['overflows'] - self.last_overflows:.0f} steps left out since the last line, "
                 f"{last['overflows']:.0f} since the run began; the loss scale is {last['loss_scale']:g}"
             )
-        self._look_for_hope(values, last)
+        self._stop_if_all_overflow(values, last)
         self.last_overflows = last.get("overflows", 0.0)
         if record["projection_std"] < COLLAPSE * self.healthy_std:
             logger.warning(
@@ -224,20 +224,21 @@ class TrainLog:
             )
         self.pending.clear()
 
-    def _look_for_hope(self, values, last):
+    def _stop_if_all_overflow(self, values, last):
         """Stops a run in which every step overflows at a loss scale that does not change."""
         if "overflows" not in last:
             return
         steps = len(values) / self.plan.accumulation
         same = (values[:, 1 + self.names.index("loss_scale")] == last["loss_scale"]).all()
-        hopeless = same and last["overflows"] - self.last_overflows >= steps
-        self.hopeless_steps = (
-            self.hopeless_steps + steps if hopeless and self.last_scale in (None, last["loss_scale"]) else 0
-        )
+        all_left_out = same and last["overflows"] - self.last_overflows >= steps
+        if all_left_out and self.last_scale in (None, last["loss_scale"]):
+            self.overflows_in_a_row += int(steps)
+        else:
+            self.overflows_in_a_row = 0
         self.last_scale = last["loss_scale"]
-        if self.hopeless_steps >= HOPELESS:
+        if self.overflows_in_a_row >= MOST_OVERFLOWS:
             raise NonFiniteLoss(
-                f"the last {self.hopeless_steps:.0f} steps overflowed at a loss scale of {self.last_scale:g} and were "
+                f"the last {self.overflows_in_a_row} steps overflowed at a loss scale of {self.last_scale:g} and were "
                 "left out: nothing is learned any more. Try a smaller --loss_scale, or --loss_scale_type dynamic"
             )
 
