@@ -23,18 +23,10 @@ ROOT = Path(__file__).parents[1]
 
 def command(options, folder, batch, *flags):
     argv = ["train.py", "--config", "configs/byol/byol_resnet18_digits_cpu.yaml", "--model", options.model]
-    argv += [
-        "--stem",
-        "imagenet",
-        "--stages",
-        "4",
-        "--num_samples",
-        str(options.batch * options.steps),
-        "--batch_size",
-        str(batch),
-    ]
+    argv += ["--stem", "imagenet", "--stages", "4", "--image_resize", str(options.image_resize)]
+    argv += ["--num_samples", str(options.batch * options.steps), "--batch_size", str(batch)]
     argv += ["--epoch_size", "1", "--warmup_epochs", "0", "--log_interval", "1", "--num_parallel_workers", "1"]
-    return [*argv, "--image_resize", str(options.image_resize), "--ckpt_save_dir", str(folder), *flags]
+    return [*argv, "--ckpt_save_dir", str(folder), *flags]
 
 
 def loopback_bytes():

@@ -247,19 +247,16 @@ def test_zip_bomb_is_refused_before_it_unpacks(tmp_path):
         open_weights(path)
 
 
-def test_two_programs_in_one_zip_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    "entry, message",
+    [("other/data.pkl", "no data.pkl|not one of PyTorch"), ("archive/constants.pkl", "TorchScript")],
+    ids=["a second program", "TorchScript"],
+)
+def test_what_else_a_zip_may_hold_is_refused(tmp_path, entry, message):
     path = tmp_path / "weights.pth"
     write_zip(path, {"x": np.zeros(4, np.float32)})
-    rewrite_zip(path, **{"other/data.pkl": b"\x80\x02}."})
-    with pytest.raises(ValueError, match="no data.pkl|not one of PyTorch"):
-        open_weights(path)
-
-
-def test_torchscript_is_told_apart(tmp_path):
-    path = tmp_path / "weights.pt"
-    write_zip(path, {"x": np.zeros(4, np.float32)})
-    rewrite_zip(path, **{"archive/constants.pkl": b"\x80\x02)."})
-    with pytest.raises(ValueError, match="TorchScript"):
+    rewrite_zip(path, **{entry: b"\x80\x02}."})
+    with pytest.raises(ValueError, match=message):
         open_weights(path)
 
 
