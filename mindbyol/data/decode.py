@@ -1,14 +1,21 @@
 """From what a source holds to pixels: uint8 RGB images of shape (height, width, 3)."""
 
 import io
+import warnings
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mindbyol.data.names import printable
 
 cv2.setNumThreads(0)  # The loader's workers are the parallelism.
 
+MAX_PIXELS = 178_956_970  # Of an image; the number above which Pillow refuses, too. Decoded, 537 MB.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # Pillow's, from half of that on.
+
 _READ_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # OpenCV 4.11 and newer.
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # Markers of the segment that holds the size.
 
 
 class DataError(RuntimeError):
@@ -32,7 +39,7 @@ def decode(item):
         numpy.ndarray: uint8, shape (height, width, 3), RGB.
 
     Raises:
-        BadImage: The bytes are not an image, or a JPEG that was cut off.
+        BadImage: The bytes are not an image, a JPEG that was cut off, or an image of more than `MAX_PIXELS`.
     """
     if isinstance(item, np.ndarray):
         return item
@@ -41,6 +48,9 @@ def decode(item):
     # libjpeg fills what is missing with gray instead of failing. The end of an embedded thumbnail does not count.
     if item[:2] == b"\xff\xd8" and item.rfind(b"\xff\xd9", len(item) // 2) < 0:
         raise BadImage("the JPEG file is cut off")
+    width, height = _size(item)
+    if width * height > MAX_PIXELS:
+        raise BadImage(f"{width} x {height} are more than {MAX_PIXELS:,} pixels: make the image smaller")
     encoded = np.frombuffer(item, np.uint8)
     try:
         if _READ_RGB is not None:
@@ -53,10 +63,45 @@ def decode(item):
     return _decode_with_pillow(item) if image is None else image
 
 
+def _size(data):
+    """Width and height as the header states them; (0, 0) if there is no header that is understood."""
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    if data[:2] == b"\xff\xd8":
+        size = _jpeg_size(data)
+        if size is not None:
+            return size
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.size
+    except Image.DecompressionBombError as error:
+        raise BadImage(f"more than {MAX_PIXELS:,} pixels: make the image smaller") from error
+    except Exception:  # Pillow's parsers again; decoding will tell what is wrong.
+        return 0, 0
+
+
+def _jpeg_size(data):
+    """Width and height from the frame segment: 5 us, where opening the file with Pillow takes 70."""
+    place = 2
+    for _ in range(1000):  # Segments; files have some ten.
+        if data[place : place + 1] != b"\xff" or len(data) < place + 9:
+            return None
+        marker = data[place + 1]
+        if marker in _JPEG_FRAMES:
+            return int.from_bytes(data[place + 7 : place + 9], "big"), int.from_bytes(
+                data[place + 5 : place + 7], "big"
+            )
+        # Any number of 0xff may stand in front of a marker.
+        place += 1 if marker == 0xFF else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return None
+
+
 def _decode_with_pillow(data):
     """For the formats that OpenCV's wheels lack, such as GIF."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    except UnidentifiedImageError as error:  # Its words name an object in memory.
+        raise BadImage("not an image that OpenCV or Pillow can decode") from error
     except Exception as error:  # Pillow raises whatever a damaged file makes its parsers raise.
-        raise BadImage(f"not an image that OpenCV or Pillow can decode ({error})") from error
+        raise BadImage(f"not an image that OpenCV or Pillow can decode ({printable(error)})") from error

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mindbyol.data import decode as module
 from mindbyol.data.decode import BadImage, decode
 
 
@@ -106,6 +107,49 @@ def test_a_cut_off_jpeg_with_a_whole_thumbnail_is_bad(photo):
     assert_same(decode(whole), photo, 4)
     with pytest.raises(BadImage, match="cut off"):
         decode(whole[: len(whole) * 3 // 4])
+
+
+@pytest.fixture(scope="module")
+def bomb():
+    """A black image of 25,000 x 25,000 pixels, one bit each."""
+    return Image.new("1", (25_000, 25_000))
+
+
+def claims(width, height, between):
+    """A small JPEG whose header claims another size, with some bytes in front of a marker."""
+    data = bytearray(encoded(Image.new("RGB", (16, 16)), "JPEG"))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    return bytes(data[:frame] + between + data[frame:])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG", "JPEG with a stray byte"])
+def test_too_many_pixels_are_not_decoded(bomb, kind, monkeypatch):
+    monkeypatch.setattr(module.cv2, "imdecode", None)
+    size = "25000 x 25000 are "
+    if kind.startswith("JPEG"):
+        data, size = (
+            (claims(25_000, 25_000, b"\xff\xff"), size) if kind == "JPEG" else (claims(25_000, 25_000, b"\0"), "")
+        )
+    else:
+        data = encoded(bomb, kind, **({"compression": "group4"} if kind == "TIFF" else {}))
+        size = "" if kind == "TIFF" else size  # Pillow does not tell.
+    assert len(data) < 200_000
+    with pytest.raises(BadImage, match=f"^{size}more than 178,956,970 pixels: make the image smaller"):
+        decode(data)
+
+
+def test_a_size_is_read_from_every_kind_of_jpeg(photo):
+    exif = b"Exif\0\0" + encoded(Image.fromarray(photo[::2, ::2]), "JPEG")
+    for options in ({}, {"progressive": True}, {"exif": exif}, {"comment": b"x" * 60_000}):
+        assert module._jpeg_size(encoded(Image.fromarray(photo), "JPEG", **options)) == (200, 133)
+    assert module._jpeg_size(b"\xff\xd8" + b"\xff\xe0\0\0" * 9999) is None
+
+
+def test_messages_name_no_objects_in_memory():
+    with pytest.raises(BadImage) as error:
+        decode(b"no image at all")
+    assert str(error.value) == "not an image that OpenCV or Pillow can decode"
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>not found</html>", b"\xff\xd8\xff\xd9", b"\x89PNG\r\n\x1a\n"])
