@@ -29,6 +29,7 @@ _SPLITS = {
 }
 _FOLDERS = {"cifar10": "cifar-10-batches-bin", "cifar100": "cifar-100-binary", "stl10": "stl10_binary"}
 _CLASS_NAMES = {"cifar10": "batches.meta.txt", "cifar100": "fine_label_names.txt", "stl10": "class_names.txt"}
+_CLASSES = {"cifar10": 10, "cifar100": 100, "stl10": 10}
 _LABEL_BYTES = {"cifar10": 1, "cifar100": 2, "stl10": 0}  # In front of each image; CIFAR-100: coarse, fine.
 _SIDE = {"cifar10": 32, "cifar100": 32, "stl10": 96}
 
@@ -45,7 +46,7 @@ class BinaryFiles:
 
     Raises:
         FileNotFoundError: The files are not there; the message says what to put where.
-        ValueError: There is no such split, or a file has a wrong size.
+        ValueError: There is no such split, a file has a wrong size, or a label is out of range.
     """
 
     def __init__(self, dataset, data_dir, split, download=False):
@@ -56,9 +57,9 @@ class BinaryFiles:
         folder = _find_folder(dataset, data_dir, _SPLITS[dataset][split], download)
         self._files = [folder / name for name in _SPLITS[dataset][split]]
         self._open()
-        self.class_names = _read_class_names(folder / _CLASS_NAMES[dataset])
+        self.class_names = _read_class_names(folder / _CLASS_NAMES[dataset], _CLASSES[dataset])
         self.labels = self._read_labels()
-        classes = "no labels" if self.labels is None else f"{self.labels.max() + 1} classes"
+        classes = "no labels" if self.labels is None else f"{len(self.class_names)} classes"
         self.description = f"{len(self)} images, {classes}, {dataset} {split}"
         self._split = split
 
@@ -76,12 +77,26 @@ class BinaryFiles:
             if len(self._files) > 1 or self._files[0].name == "unlabeled_X.bin":
                 return None
             file = self._files[0].with_name(self._files[0].name.replace("_X", "_y"))
-            labels = np.fromfile(file, np.uint8).astype(np.int32) - 1
-            if len(labels) != len(self):
-                raise ValueError(f"{file} holds {len(labels)} labels for {len(self)} images")
-            return labels
+            if not file.is_file():
+                raise FileNotFoundError(f"{file}, the labels of {self._files[0].name}, is not there")
+            stored = np.fromfile(file, np.uint8)
+            if len(stored) != len(self):
+                raise ValueError(f"{file} holds {len(stored)} labels for {len(self)} images")
+            return self._checked(file, stored, first=1)
         column = _LABEL_BYTES[self._dataset] - 1
-        return np.concatenate([records[:, column] for records in self._records]).astype(np.int32)
+        parts = zip(self._files, self._records)
+        return np.concatenate([self._checked(file, records[:, column], first=0) for file, records in parts])
+
+    def _checked(self, file, stored, first):
+        """Turns the labels of a file, of which `first` is the smallest, into labels from 0."""
+        labels = np.asarray(stored).astype(np.int32) - first
+        wrong = np.flatnonzero((labels < 0) | (labels >= len(self.class_names)))
+        if len(wrong):
+            raise ValueError(
+                f"{file}: the label of image {wrong[0]}, counted from 0, is {stored[wrong[0]]}; the labels of "
+                f"{self._dataset} are {first}..{len(self.class_names) - 1 + first}: the file is damaged"
+            )
+        return labels
 
     def __len__(self):
         return int(self._starts[-1])
@@ -148,8 +163,16 @@ class Digits:
         return f"digits/{self._split}/{index}"
 
 
-def _read_class_names(file):
-    return file.read_text().split() if file.exists() else None
+def _read_class_names(file, classes):
+    """The names in a file, or the numbers of the classes if there is none."""
+    if not file.is_file():
+        return [str(label) for label in range(classes)]
+    names = file.read_text(encoding="utf-8", errors="replace").split()
+    if len(names) != classes:
+        raise ValueError(
+            f"{file} names {len(names)} classes, not {classes}: mend it, or remove it (numbers do as well)"
+        )
+    return names
 
 
 def _find_folder(dataset, data_dir, files, download):
