@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import mindbyol  # noqa: E402,F401  (first: it sets up the CPU before MindSpore is imported)
 from mindbyol.data import create_source  # noqa: E402
 from mindbyol.data.mindrecord import write_split  # noqa: E402
+from mindbyol.data.names import printable  # noqa: E402
 from mindbyol.data.sources import DATASETS  # noqa: E402
 
 
@@ -38,7 +39,8 @@ def main(argv=None):
         write_split(source, args.output_dir, args.split, args.shard_mb * 1_000_000)
     except (OSError, ValueError, RuntimeError) as error:
         sys.exit(f"error: {error}")
-    print(f"{source.description}: in {args.output_dir}; use it with --dataset mindrecord --data_dir {args.output_dir}")
+    folder = printable(args.output_dir)
+    print(f"{source.description}: in {folder}; use it with --dataset mindrecord --data_dir {folder}")
 
 
 if __name__ == "__main__":

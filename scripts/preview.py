@@ -22,6 +22,7 @@ from config import parse_args  # noqa: E402
 from mindbyol.data import DataError, source_from_args, two_view_transform_from_args  # noqa: E402
 from mindbyol.data.augmentation import permutation  # noqa: E402
 from mindbyol.data.decode import decode  # noqa: E402
+from mindbyol.data.names import printable  # noqa: E402
 
 
 def describe(operations):
@@ -55,7 +56,8 @@ def draw_grid(source, transform, seed, epoch, indices):
         except DataError as error:
             raise DataError(f"{source.name(index)}: {error}") from error
         row[0].imshow(image)
-        row[0].set_xlabel(f"{Path(source.name(index)).name}\n{image.shape[1]} x {image.shape[0]}")
+        name = Path(source.name(index)).name
+        row[0].set_xlabel(f"{name}\n{image.shape[1]} x {image.shape[0]}", parse_math=False)  # "$" is just "$".
         for view, pixels in enumerate(transform(image, seed, epoch, index)):
             row[view + 1].imshow(pixels.transpose(1, 2, 0))
             row[view + 1].set_xlabel(describe(transform.operations(image, seed, epoch, index, view)), fontsize=8)
@@ -85,7 +87,9 @@ def main(argv=None):
         figure.savefig(own.output, format="png", dpi=80)
     except (OSError, ValueError, DataError) as error:
         sys.exit(f"error: {error}")
-    print(f"{own.output}: {len(indices)} images of {source.description}, epoch {own.epoch}, seed {args.seed}")
+    print(
+        f"{printable(own.output)}: {len(indices)} images of {source.description}, epoch {own.epoch}, seed {args.seed}"
+    )
 
 
 if __name__ == "__main__":

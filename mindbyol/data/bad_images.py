@@ -6,6 +6,7 @@ import os
 import numpy as np
 
 from mindbyol.data.decode import DataError
+from mindbyol.data.names import printable
 
 logger = logging.getLogger(__name__)
 
@@ -18,16 +19,27 @@ class BadImages:
     Args:
         source (Source): Where the images are from.
         output_dir (str): Folder for `bad_images.txt`, one line an image: its name, a tab, and why. None writes none.
+        left_out (bool): Nothing takes the place of an unreadable image, and any number of them may be unreadable.
+
+    Raises:
+        ValueError: `bad_images.txt` is there, and is not a file.
     """
 
-    def __init__(self, source, output_dir):
+    def __init__(self, source, output_dir, left_out=False):
         self._source = source
+        self._left_out = left_out
         self._reasons = {}
         self._file = None if output_dir is None else os.path.join(output_dir, "bad_images.txt")
         self._listed = set()
         if self._file is not None and os.path.exists(self._file):
-            with open(self._file, encoding="utf-8", errors="surrogateescape") as file:
+            if not os.path.isfile(self._file):
+                raise ValueError(f"{self._file} is not a file: remove it, unreadable images are listed there")
+            with open(self._file, encoding="utf-8", errors="replace", newline="\n") as file:
                 self._listed = {line.split("\t")[0] for line in file}
+
+    def __len__(self):
+        """Unreadable images so far."""
+        return len(self._reasons)
 
     def replace(self, indices, replaced):
         """Notes which images of a batch had to be replaced.
@@ -48,8 +60,8 @@ class BadImages:
         for row, index, reasons in replaced:
             used[row] = index
             for bad, reason in reasons.items():
-                self._note(bad, reason)
-        if len(self._reasons) > max(1, LIMIT * len(self._source)):
+                self._note(bad, printable(" ".join(reason.split())))
+        if not self._left_out and len(self._reasons) > max(1, LIMIT * len(self._source)):
             names = [f"{self._source.name(index)} ({reason})" for index, reason in self._reasons.items()]
             more = f" and {len(names) - 10} more" if len(names) > 10 else ""
             raise DataError(
@@ -66,7 +78,8 @@ class BadImages:
         if name in self._listed:
             return
         self._listed.add(name)
-        logger.warning("%s cannot be read (%s): the next image of the data set takes its place", name, reason)
+        instead = "it is left out" if self._left_out else "the next image of the data set takes its place"
+        logger.warning("%s cannot be read (%s): %s", name, reason, instead)
         if self._file is not None:
-            with open(self._file, "a", encoding="utf-8", errors="surrogateescape") as file:
-                file.write(f"{name}\t{' '.join(reason.split())}\n")
+            with open(self._file, "a", encoding="utf-8") as file:
+                file.write(f"{name}\t{reason}\n")

@@ -1,4 +1,4 @@
-"""The names of the image files under a folder: found once, kept small, and cached when there are many."""
+"""The names of image files: found once under a folder, kept small, and cached when there are many."""
 
 import array
 import hashlib
@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from mindbyol.data.names import printable
+
 logger = logging.getLogger(__name__)
 
 EXTENSIONS = (b".jpg", b".jpeg", b".png", b".bmp", b".webp", b".tif", b".tiff", b".gif", b".ppm", b".pgm", b".jp2")
 CACHE_FROM = 20_000  # Images; a smaller folder is scanned faster than anyone notices.
 _REPORT_EVERY = 5.0  # Seconds.
-_FORMAT = 1
+_FORMAT = 2  # Lists of format 1 were not checked as `image_list` checks them.
 
 
 class FileIndex:
@@ -83,51 +85,21 @@ def index_images(root, with_classes, cache_from=CACHE_FROM):
         found = _Scan(os.fsencode(root), with_classes)
         return found.index, found.folders
 
-    return _cached(root, "classes" if with_classes else "images", scan, cache_from)
+    return cached(root, "classes" if with_classes else "images", scan, cache_from)
 
 
-def index_list(data_dir, list_file, cache_from=CACHE_FROM):
-    """Reads a list of lines `relative/path label`; a long one is cached as the index of a folder is.
+def cached(root, kind, make, cache_from):
+    """Takes an index from the cache, or makes it.
 
     Args:
-        data_dir (str or Path): Folder of the list.
-        list_file (str): Its name.
+        root (str or Path): Folder that the names are relative to.
+        kind (str): What of the folder is indexed; with the folder, the key of the cache.
+        make (callable): Returns the FileIndex and {path under `root`: time of its last change in ns}.
         cache_from (int): Number of images from which on the index is cached.
 
     Returns:
-        FileIndex: Names as they are in the list; the class names are the numbers of the labels.
-
-    Raises:
-        ValueError: A line is not of this form, or there is none.
+        FileIndex: The index.
     """
-    path = os.path.join(data_dir, list_file)
-
-    def read():
-        labels = array.array("i")
-
-        def names(file):
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                name, _, label = line.strip().replace(b"\t", b" ").rpartition(b" ")
-                if not name.strip() or not label.isdigit() or len(label) > 6:
-                    raise ValueError(f"{path}:{number}: {os.fsdecode(line.strip())!r} is not 'relative/path label'")
-                labels.append(int(label))
-                yield name.rstrip()
-
-        with open(path, "rb") as file:
-            index = FileIndex.from_names(names(file))
-        if not labels:
-            raise ValueError(f"{path} names no image")
-        index.labels = np.array(labels, np.int32)
-        index.class_names = [str(label) for label in range(max(labels) + 1)]
-        return index, {str(list_file): os.stat(path).st_mtime_ns}
-
-    return _cached(data_dir, list_file, read, cache_from)
-
-
-def _cached(root, kind, make, cache_from):
-    """Takes the index from the cache, or makes it: `make` returns it and {path under root: time of its last change}."""
     cache_file = _cache_file(root, kind)
     if cache_file.exists():
         started = time.monotonic()
@@ -171,7 +143,7 @@ class _Scan:
                 labels.append(label)
                 yield name
             if len(labels) == before:
-                where = os.fsdecode(os.path.join(self._root, folder))
+                where = printable(os.fsdecode(os.path.join(self._root, folder)))
                 raise ValueError(f"The class folder {where} holds no image: remove it, or put its images there")
 
     def _walk(self, folder, above):

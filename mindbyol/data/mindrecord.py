@@ -16,6 +16,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mindbyol.data.decode import BadImage
+
 logger = logging.getLogger(__name__)
 
 _SCHEMA = {
@@ -143,7 +145,10 @@ def _write_shard(source, first, output_dir, file, shard_bytes):
         size, index, rows = 0, first, []
         while index < len(source) and (size < shard_bytes or index == first):
             label = -1 if source.labels is None else int(source.labels[index])
-            image = _image_file(source[index])
+            try:
+                image = _image_file(source[index])
+            except BadImage as error:
+                raise ValueError(f"{source.name(index)}: {error}: remove it, and call again to go on") from error
             if not image:
                 raise ValueError(f"{source.name(index)} is an empty file: remove it, and call again to go on")
             rows.append({"number": index, "label": label, "name": source.name(index), "image": image})

@@ -5,15 +5,20 @@ hold no order and no randomness. They can be pickled, and are then small.
 """
 
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
 
 from mindbyol.data.binary_files import BinaryFiles, Digits
-from mindbyol.data.file_index import index_images, index_list
+from mindbyol.data.decode import BadImage
+from mindbyol.data.file_index import index_images
+from mindbyol.data.image_list import index_list
 from mindbyol.data.mindrecord import MindRecordFiles
+from mindbyol.data.names import printable
 
 DATASETS = ("imagenet", "folder", "cifar10", "cifar100", "stl10", "digits", "mindrecord")
+MAX_FILE_BYTES = 2**30  # Of an image file. The largest image that is decoded, as a 16-bit TIFF, fits.
 
 
 def create_source(dataset, data_dir=None, split="train", download=False, num_samples=None):
@@ -22,7 +27,7 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
     Args:
         dataset (str): One of
             "imagenet": one folder of images a class under `data_dir/split`; or `data_dir/<split>_list.txt` with lines
-            `relative/path label`, the paths relative to `data_dir` or to `data_dir/split`;
+            `relative/path label`, the paths below `data_dir` or `data_dir/split`;
             "folder": images without labels at any depth under `data_dir/split`, or under `data_dir` itself when the
             split is "train" and there is no such sub-folder;
             "cifar10", "cifar100", "stl10": their published binary files; "digits": scikit-learn's;
@@ -89,13 +94,27 @@ class ImageFiles:
         return len(self._index)
 
     def __getitem__(self, index):
-        """Returns the bytes of the file."""
-        with open(os.path.join(self._root, self._index[index]), "rb") as file:
-            return file.read()
+        """Returns the bytes of the file.
+
+        Raises:
+            BadImage: It is a device, a pipe or the like, or larger than `MAX_FILE_BYTES`.
+            OSError: It cannot be read.
+        """
+        with open(self.path(index), "rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise BadImage("not a regular file, but a device, a pipe or the like")
+            if status.st_size > MAX_FILE_BYTES:
+                raise BadImage(f"{status.st_size:,} bytes, more than an image file may have ({MAX_FILE_BYTES:,})")
+            return file.read(status.st_size)
+
+    def path(self, index):
+        """Returns the path of the file, as the system knows it."""
+        return os.path.join(self._root, self._index[index])
 
     def name(self, index):
-        """Returns the path of the file, relative to the folder of the data set."""
-        return self._index[index]
+        """Returns the path relative to the folder of the data set, for messages and listings; see `names.printable`."""
+        return printable(self._index[index])
 
 
 class Subset:
@@ -130,6 +149,11 @@ def evenly_spaced(source, count):
     return Subset(source, np.arange(count, dtype=np.int64) * len(source) // count)
 
 
+def _open_at_once(path, flags):
+    """Opens a pipe without waiting for someone to write to it; files do not notice."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def _open_imagenet(data_dir, split):
     list_file = data_dir / f"{split}_list.txt"
     if list_file.is_file():
@@ -148,7 +172,7 @@ def _open_list(data_dir, split, list_file):
     roots = [root for root in (data_dir, data_dir / split) if (root / index[0]).is_file()]
     if not roots:
         raise FileNotFoundError(
-            f"{index[0]}, named in {list_file}:1, is neither in {data_dir} nor in {data_dir / split}"
+            f"{printable(index[0])}, the first image of {list_file}, is no file in {data_dir} or {data_dir / split}"
         )
     return ImageFiles(roots[0], index, f"imagenet {split} ({list_file.name})")
 
@@ -162,11 +186,11 @@ def _open_folder(data_dir, split):
     index = index_images(root, with_classes=False)
     if not len(index):
         raise ValueError(f"{root} holds no image file at any depth")
-    return ImageFiles(root, index, f"folder {root.name}")
+    return ImageFiles(root, index, f"folder {printable(root.name)}")
 
 
 def _what_is_there(data_dir):
     folders = sorted(entry.name for entry in data_dir.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     lists = sorted(file.name for file in data_dir.glob("*_list.txt"))
-    there = ", ".join((folders + lists)[:10])
+    there = ", ".join(map(printable, (folders + lists)[:10]))
     return f"{data_dir} holds {there}" if there else f"{data_dir} holds no folders"

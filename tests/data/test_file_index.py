@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mindbyol.data import file_index
-from mindbyol.data.file_index import FileIndex, index_images, index_list
+from mindbyol.data.file_index import FileIndex, index_images
+from mindbyol.data.image_list import index_list
 
 
 @pytest.fixture

@@ -151,19 +151,28 @@ class _KillsItself:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class _Hangs:
+    size, views = 32, 2
+
+    def __init__(self, pipe):
+        self._pipe = pipe
+
+    def __call__(self, image, seed, epoch, index, out):
+        if index == 5:
+            open(self._pipe, "rb").close()  # Waits for a writer that never comes.
+
+
 @pytest.mark.parametrize("worker_type", ["thread", "process"])
-def test_a_worker_that_hangs_is_an_error(tmp_path, write_jpegs, worker_type):
-    write_jpegs(tmp_path, 8)
-    source = create_source("folder", tmp_path)
-    os.unlink(tmp_path / "05.jpg")
-    os.mkfifo(tmp_path / "05.jpg")  # Reading it waits for a writer that never comes.
+def test_a_worker_that_hangs_is_an_error(tmp_path, source, worker_type):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
     loader = PretrainLoader(
-        source, TRANSFORM, 8, epochs=1, num_parallel_workers=2, worker_type=worker_type, timeout=2.0
+        source, _Hangs(pipe), 24, epochs=1, num_parallel_workers=2, worker_type=worker_type, timeout=2.0
     )
-    with pytest.raises(DataError, match="no data worker finished an image for 2 s.*8 images"):
+    with pytest.raises(DataError, match="no data worker finished an image for 2 s.*24 images"):
         list(loader)
     if worker_type == "thread":
-        open(tmp_path / "05.jpg", "wb").close()  # Lets the thread go.
+        open(pipe, "wb").close()  # Lets the thread go.
 
 
 def test_an_error_in_a_worker_reaches_the_consumer(source):
