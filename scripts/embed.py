@@ -24,6 +24,7 @@ def main(argv=None):
     from mindbyol.byol import Normalize
     from mindbyol.checkpoint import digest
     from mindbyol.data import EvalTransform, create_source
+    from mindbyol.data.names import printable
     from mindbyol.evaluation.embedding import Embedding
     from mindbyol.evaluation.features import FeatureExtractor
     from mindbyol.weights import read_weights
@@ -76,7 +77,7 @@ def main(argv=None):
     )
     print(f"{weights.found}; {source.description}; {size} px, crop {args.crop_pct}, padding {card['padding']}")
     if embedding.run(FeatureExtractor(build(weights), Normalize(card["mean"], card["std"])), progress=rank == 0):
-        print(f"wrote {args.output}")
+        print(f"wrote {printable(args.output)}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ at the most, and no more than one part is in memory at any time.
 """
 
 import hashlib
-import json
 import logging
 import os
 import shutil
@@ -19,15 +18,35 @@ from tqdm import tqdm
 from mindspore import Tensor
 
 from mindbyol.data import EvalLoader
+from mindbyol.data.bad_images import BadImages
+from mindbyol.data.decode import BadImage, DataError, decode
 from mindbyol.data.sources import Subset
+from mindbyol.data.workers import BatchMaker
+from mindbyol.weights.export import written_beside
 
 logger = logging.getLogger(__name__)
 
 PART = 2048  # images, about
+_DAMAGES = (zipfile.BadZipFile, ValueError, KeyError, EOFError)  # What reading a damaged part raises.
+
+
+class _LeavesOut(BatchMaker):
+    """Makes a black row of an image that cannot be read, and gives -1 as its index."""
+
+    def _read(self, index):
+        try:
+            return index, decode(self._source[index]), {}
+        except (OSError, BadImage) as error:
+            return -1, np.zeros((1, 1, 3), np.uint8), {index: str(error) or type(error).__name__}
 
 
 class _NamedLoader(EvalLoader):
     """An EvalLoader that yields, in the place of labels, the index of each image and whether it could be read."""
+
+    def __init__(self, source, transform, batch_size, **options):
+        super().__init__(source, transform, batch_size, **options)
+        self._maker = _LeavesOut(source, transform, seed=0, replace_bad=True)
+        self._bad_images = BadImages(source, None, left_out=True)
 
     def __iter__(self):
         for (_, asked), ((images,), used) in zip(self._plan(), self._batches(self._plan())):
@@ -38,18 +57,17 @@ class Embedding:
     """The features of a source, part by part.
 
     Args:
-        source (Source): Images; see `data.create_source`.
+        source (ImageFiles): Images; see `data.create_source`.
         transform (EvalTransform): What becomes of an image.
         output (Path): File to write: .npz (`features` (N, F) float32, `names` (N,)), .csv or .parquet.
-        identity (str): What the features depend on beside the images, such as the digest of the weights; parts that
-            another identity has left are not used.
+        identity (str): What the features depend on beside the images, such as the digest of the weights.
         batch_size (int): Images a batch.
         rank, ranks (int): Which process this is, of how many.
         loader_options (dict): For `EvalLoader`.
 
     Raises:
-        ValueError: The kind of file is unknown, needs a package that is missing, or unfinished parts of other weights,
-            images or settings lie beside `output`.
+        ValueError: The kind of file is unknown, needs a package that is missing, or unfinished parts of other weights
+            or settings lie beside `output`. (Those of images that have changed since are removed.)
     """
 
     def __init__(self, source, transform, output, identity, batch_size, rank=0, ranks=1, loader_options=None):
@@ -64,28 +82,48 @@ class Embedding:
         self.parts = -(-len(source) // self.part_size)
         self.loader_options = loader_options or {}
         self.folder = self.output.with_name(self.output.name + ".parts")
-        self._open_folder(identity)
+        # A part's name says what it was made from.
+        self._settings = hashlib.sha256(f"{identity} {self.part_size}".encode()).hexdigest()[:12]
+        self._images = _digest(source)
+        self._open_folder()
 
-    def _open_folder(self, identity):
-        names = hashlib.sha256()
-        for index in range(len(self.source)):
-            names.update(self.source.name(index).encode("utf-8", "surrogateescape") + b"\n")
-        plan = json.dumps({"weights": identity, "images": names.hexdigest(), "part_size": self.part_size})
+    def _open_folder(self):
         self.folder.mkdir(exist_ok=True)
-        file = self.folder / "plan.json"
-        if file.exists() and file.read_text() != plan:
+        left = list(self.folder.glob("*.npz"))
+        if any(file.name.split("-")[0] != self._settings for file in left):
             raise ValueError(
-                f"{self.folder}: holds unfinished features of other weights, images or settings; delete the folder to "
-                "start anew"
+                f"{self.folder}: holds unfinished features of other weights, size, crop or batch size; finish those "
+                "first, write to another file, or delete the folder"
             )
-        beside = self.folder / f"plan.{self.rank}.partial"
-        beside.write_text(plan)
-        beside.replace(file)
+        stale = [file for file in left if file.name.split("-")[1] != self._images]
+        if stale:
+            logger.warning(
+                "The images have changed since %d parts of %s were made: starting anew", len(stale), self.folder
+            )
+        for file in stale:
+            file.unlink(missing_ok=True)  # another rank may have been faster
+        for part in range(self.rank, self.parts, self.ranks):
+            self._drop_unless_whole(self._file(part))
         if self.rank == 0:
             (self.folder / "joining").unlink(missing_ok=True)  # left by a run that was killed
 
+    def _drop_unless_whole(self, file):
+        """Removes a part that was cut off, or in which images are missing: they may be readable by now."""
+        try:
+            with np.load(file) as arrays:
+                missing = int(arrays["left_out"])
+        except FileNotFoundError:
+            return
+        except _DAMAGES:
+            logger.warning("%s is damaged: it is made anew", file)
+            file.unlink()
+        else:
+            if missing:
+                logger.info("%d images of %s could not be read: trying again", missing, file)
+                file.unlink()
+
     def _file(self, part):
-        return self.folder / f"{part:06d}.npz"
+        return self.folder / f"{self._settings}-{self._images}-{part:06d}.npz"
 
     def run(self, extractor, progress=True):
         """Computes this rank's share of what is missing; joins the parts if none is missing any more.
@@ -96,6 +134,10 @@ class Embedding:
 
         Returns:
             bool: Whether `output` was written; if not, other ranks are still at it.
+
+        Raises:
+            DataError: No image can be read, or a part was damaged since it was written.
+            OSError: A file cannot be written.
         """
         todo = [part for part in range(self.rank, self.parts, self.ranks) if not self._file(part).exists()]
         indices = [np.arange(len(self.source))[p * self.part_size : (p + 1) * self.part_size] for p in todo]
@@ -128,36 +170,60 @@ class Embedding:
 
     def _write_part(self, part, rows, batches):
         features, names = zip(*(next(rows) for _ in range(batches)))
-        beside = self.folder / f"{part:06d}.partial"
-        with open(beside, "wb") as file:
-            np.savez(file, features=np.concatenate(features), names=np.array(sum(names, []), dtype=np.str_))
-        beside.replace(self._file(part))
+        names = np.array(sum(names, []), dtype=np.str_)
+        asked = min(self.part_size, len(self.source) - part * self.part_size)
+        with written_beside(self._file(part)) as beside, open(beside, "wb") as file:
+            np.savez(file, features=np.concatenate(features), names=names, left_out=asked - len(names))
 
     def _join(self):
         try:
             os.close(os.open(self.folder / "joining", os.O_CREAT | os.O_EXCL))
         except FileExistsError:
             return False  # another rank is at it
-        beside = self.output.with_name(f".{self.output.stem}.partial{self.output.suffix}")
-        try:
-            _JOIN[self.output.suffix](beside, [self._file(part) for part in range(self.parts)])
-            os.replace(beside, self.output)
-        finally:
-            beside.unlink(missing_ok=True)
+        parts = [self._file(part) for part in range(self.parts)]
+        left_out = sum(int(count) for (count,) in _read(parts, "left_out"))
+        if left_out == len(self.source):
+            shutil.rmtree(self.folder)
+            raise DataError(f"none of {self.source.description} can be read")
+        if left_out:
+            logger.warning("%d of %d images cannot be read and are left out", left_out, len(self.source))
+        with written_beside(self.output) as beside:
+            _JOIN[self.output.suffix](beside, parts)
         shutil.rmtree(self.folder)
         return True
 
 
-def _read(parts):
+def _digest(source):
+    """Names, sizes and times of the images, in short."""
+    sha = hashlib.sha256()
+    for index in range(len(source)):
+        try:
+            status = os.stat(source.path(index))
+            state = f"{status.st_size} {status.st_mtime_ns}"
+        except OSError:  # Gone since it was indexed: it will be left out.
+            state = "unreadable"
+        sha.update(f"{source.name(index)} {state}\n".encode())
+    return sha.hexdigest()[:12]
+
+
+def _read(parts, *keys):
+    """Yields the arrays of these names, part by part."""
     for part in parts:
-        with np.load(part) as arrays:
-            yield arrays["features"], arrays["names"]
+        try:
+            with np.load(part) as file:
+                arrays = [file[key] for key in keys]
+        except _DAMAGES as error:
+            part.unlink()
+            raise DataError(
+                f"{part} was damaged ({error}) and is removed: start again, only its images are computed anew"
+            ) from error
+        yield arrays
 
 
 def _join_npz(path, parts):
     """An .npz like np.savez's, written without holding it in memory: the sizes are known before the rows."""
     rows, width, letters = 0, 0, 1
-    for features, names in _read(parts):
+    for features, names in _read(parts, "features", "names"):
         rows, width = rows + len(features), features.shape[1]
         letters = max(letters, names.dtype.itemsize // 4)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
@@ -168,7 +234,7 @@ def _join_npz(path, parts):
             with archive.open(f"{entry}.npy", "w", force_zip64=True) as file:
                 header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
                 np.lib.format.write_array_header_1_0(file, header)
-                for features, names in _read(parts):
+                for features, names in _read(parts, "features", "names"):
                     file.write((features if entry == "features" else names).astype(dtype).tobytes())
 
 
@@ -177,7 +243,7 @@ def _join_csv(path, parts):
 
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        for number, (features, names) in enumerate(_read(parts)):
+        for number, (features, names) in enumerate(_read(parts, "features", "names")):
             if number == 0:
                 writer.writerow(["name", *(f"f{column}" for column in range(features.shape[1]))])
             writer.writerows([name, *map(repr, row)] for name, row in zip(names, features.tolist()))
@@ -187,7 +253,7 @@ def _join_parquet(path, parts):
     pyarrow, parquet = _pyarrow()
     writer = None
     try:
-        for features, names in _read(parts):
+        for features, names in _read(parts, "features", "names"):
             values = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(features.ravel()), features.shape[1])
             table = pyarrow.table({"name": names.tolist(), "features": values})
             writer = writer or parquet.ParquetWriter(path, table.schema)

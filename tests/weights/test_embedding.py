@@ -109,17 +109,123 @@ def test_goes_on_where_it_was_stopped(photos, tmp_path):
 
 def test_parts_of_other_weights_are_not_mixed_in(photos, tmp_path):
     assert not embed(photos, tmp_path / "out.npz", rank=0, ranks=2)
-    with pytest.raises(ValueError, match="out.npz.parts: holds unfinished features of other weights"):
+    with pytest.raises(
+        ValueError, match="out.npz.parts: holds unfinished features of other weights, size, crop or batch size"
+    ):
         embed(photos, tmp_path / "out.npz", identity="others")
 
 
-def test_unreadable_images_are_left_out(photos, tmp_path):
-    bad = photos / "album 1" / "04.png"
-    bad.write_bytes(b"no image")
+@pytest.mark.parametrize("bad", [3, COUNT - 1])
+def test_unreadable_images_are_named_and_left_out(photos, tmp_path, caplog, bad):
+    files = sorted(photos.rglob("*.png"))[-bad:]
+    for file in files:
+        file.write_bytes(b"no image")
     assert embed(photos, tmp_path / "out.npz")
     found = np.load(tmp_path / "out.npz")
-    bad.unlink()
+    for file in files:
+        name = str(file.relative_to(photos))
+        assert (
+            f"{name} cannot be read (not an image that OpenCV or Pillow can decode): it is left out" in caplog.messages
+        )
+        file.unlink()
     check(found, photos)
+    assert caplog.messages[-1] == f"{bad} of 23 images cannot be read and are left out"
+
+
+def test_without_a_readable_image_there_are_no_features(photos, tmp_path):
+    contents = {file: file.read_bytes() for file in photos.rglob("*.png")}
+    for file in contents:
+        file.write_bytes(b"no image")
+    with pytest.raises(RuntimeError, match="none of 23 images, no labels, folder .* can be read"):
+        embed(photos, tmp_path / "out.npz")
+    assert os.listdir(tmp_path) == ["photos"]
+
+
+@pytest.mark.parametrize("kind", ["npz", "csv", "parquet"])
+def test_odd_names_are_written_escaped(tmp_path, kind):
+    parquet = pytest.importorskip("pyarrow.parquet", exc_type=ImportError) if kind == "parquet" else None
+    folder, output = tmp_path / "photos", tmp_path / f"out.{kind}"
+    folder.mkdir()
+    for name in (b"latin-\xe9.png", b"two\nlines.png", "Ünï.png".encode()):
+        encoded = cv2.imencode(".png", np.full((20, 20, 3), len(name), np.uint8))[1].tobytes()
+        with open(os.path.join(os.fsencode(folder), name), "wb") as file:
+            file.write(encoded)
+    assert embed(folder, output)
+    if kind == "npz":
+        names = np.load(output)["names"].tolist()
+    elif kind == "csv":
+        names = [line.split(",")[0] for line in output.read_text(encoding="utf-8").splitlines()][1:]
+    else:
+        names = parquet.read_table(output).to_pydict()["name"]
+    assert sorted(names) == sorted([r"latin-\xe9.png", r"two\x0alines.png", "Ünï.png"])
+
+
+@pytest.fixture
+def stopped(photos, tmp_path):
+    """Two of three parts, the others' work, of a run whose first image could not be read."""
+    first = sorted(photos.rglob("*.png"))[0]
+    content = first.read_bytes()
+    first.write_bytes(b"no image")
+    times = first.stat()
+    assert not embed(photos, tmp_path / "out.npz", rank=0, ranks=2)
+    return first, content, times
+
+
+def test_an_image_that_was_mended_starts_anew(photos, tmp_path, stopped, caplog):
+    first, content, _ = stopped
+    first.write_bytes(content)
+    assert embed(photos, tmp_path / "out.npz")
+    check(np.load(tmp_path / "out.npz"), photos)
+    assert "The images have changed since 2 parts of" in caplog.text and "starting anew" in caplog.text
+    assert sorted(os.listdir(tmp_path)) == ["out.npz", "photos"]
+
+
+def test_an_image_that_was_removed_starts_anew(photos, tmp_path, stopped):
+    stopped[0].unlink()
+    assert embed(photos, tmp_path / "out.npz")
+    check(np.load(tmp_path / "out.npz"), photos)
+
+
+def test_an_image_that_could_not_be_read_is_tried_again(photos, tmp_path, stopped, caplog):
+    caplog.set_level("INFO")
+    first, content, times = stopped
+    first.write_bytes(b"no image")  # As after a fault of the storage: the file is the same.
+    os.utime(first, ns=(times.st_atime_ns, times.st_mtime_ns))
+    batches = []
+    assert embed(photos, tmp_path / "out.npz", extractor=lambda images: batches.append(1) or mean_colour(images))
+    assert len(batches) == 4  # of 6: the part without an unreadable image was kept
+    assert "1 images of" in caplog.text and "could not be read: trying again" in caplog.text
+
+
+@pytest.mark.parametrize("size", [0, 100, -30])
+def test_a_part_that_was_cut_off_is_made_anew(photos, tmp_path, caplog, size):
+    assert not embed(photos, tmp_path / "out.npz", rank=0, ranks=2)
+    part = sorted((tmp_path / "out.npz.parts").glob("*.npz"))[0]
+    part.write_bytes(part.read_bytes()[:size])
+    assert embed(photos, tmp_path / "out.npz")
+    check(np.load(tmp_path / "out.npz"), photos)
+    assert f"{part} is damaged: it is made anew" in caplog.messages
+
+
+def test_a_part_with_a_wrong_bit_is_named(photos, tmp_path):
+    assert not embed(photos, tmp_path / "out.npz", rank=0, ranks=2)
+    part = sorted((tmp_path / "out.npz.parts").glob("*.npz"))[0]
+    content = bytearray(part.read_bytes())
+    content[content.index(b"\n", content.index(b"NUMPY")) + 1] ^= 1
+    part.write_bytes(content)
+    with pytest.raises(RuntimeError, match=f"{part.name} was damaged .Bad CRC-32.* and is removed: start again"):
+        embed(photos, tmp_path / "out.npz")
+    assert embed(photos, tmp_path / "out.npz")
+    check(np.load(tmp_path / "out.npz"), photos)
+
+
+def test_parts_are_on_the_disk_before_they_have_their_names(photos, tmp_path, monkeypatch):
+    events = []
+    for name in ("fsync", "replace"):
+        call = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *paths, name=name, call=call: events.append(name) or call(*paths))
+    assert embed(photos, tmp_path / "out.npz")
+    assert events == ["fsync", "replace"] * 4
 
 
 def test_what_cannot_be_written(photos, tmp_path, monkeypatch):
