@@ -5,6 +5,7 @@ A split is `<split>.json` (what is in it) and shards `<split>-00000.mindrecord`,
 are read at the offsets that the index gives: any image, in any order, from any thread or process.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ import cv2
 import numpy as np
 
 from mindbyol.data.decode import BadImage
+from mindbyol.data.names import printable
 
 logger = logging.getLogger(__name__)
 
@@ -46,21 +48,19 @@ class MindRecordFiles:
         if not description.is_file():
             there = ", ".join(sorted(file.stem for file in Path(data_dir).glob("*.json"))) or "none"
             raise FileNotFoundError(f"{description} is not there; splits in {data_dir}: {there}")
-        content = json.loads(description.read_text())
+        content = _read_description(description)
         if not content["complete"]:
             raise ValueError(f"{description} is not complete: start make_mindrecord.py again, it goes on where it was")
         self._files = [str(Path(data_dir) / shard["file"]) for shard in content["shards"]]
         tables = [_read_index(file) for file in self._files]
         for file, table, shard in zip(self._files, tables, content["shards"]):
-            numbers = np.arange(shard["first"], shard["first"] + shard["images"])
-            if not np.array_equal(table["number"], numbers) or os.path.getsize(file) < table["end"].max():
-                raise ValueError(f"{file} is damaged, or from another split: make it again")
+            _check_index(file, table, shard, content)
         self._firsts = np.array([shard["first"] for shard in content["shards"]])
         self._starts = np.concatenate([table["start"] for table in tables])
         self._ends = np.concatenate([table["end"] for table in tables])
         self.class_names = content["class_names"]
         self.labels = np.concatenate([table["label"] for table in tables]) if content["has_labels"] else None
-        self.description = f"{content['description']} (MindRecord)"
+        self.description = f"{printable(content['description'])} (MindRecord)"
         self._open_files = {}
 
     def __len__(self):
@@ -117,7 +117,7 @@ def write_split(source, output_dir, split, shard_bytes):
         "shards": [],
     }
     if description.exists():
-        found = json.loads(description.read_text())
+        found = _read_description(description)
         if any(found[key] != content[key] for key in ("description", "images", "has_labels", "class_names")):
             raise ValueError(f"{description} is of another data set ({found['description']}): choose another folder")
         content.update(shards=found["shards"], complete=found["complete"])
@@ -186,20 +186,60 @@ def _image_file(item):
     return item
 
 
+def _read_description(file):
+    """Reads what `write_split` wrote about a split, of which every part is checked before it is used."""
+    try:
+        content = json.loads(file.read_bytes())
+        shards, names = content["shards"], content["class_names"]
+        whole = (
+            isinstance(content["complete"], bool)
+            and isinstance(content["has_labels"], bool)
+            and isinstance(content["description"], str)
+            and isinstance(content["images"], int)
+            and (names is None or all(isinstance(name, str) for name in names))
+            and (names is not None or not content["has_labels"])
+            and (len(shards) > 0 or not content["complete"])
+            and all(isinstance(shard["first"], int) and isinstance(shard["images"], int) for shard in shards)
+            and all(os.path.basename(shard["file"]) == shard["file"] for shard in shards)
+        )
+    except (ValueError, RecursionError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise ValueError(f"{file} is damaged, or does not describe a split: make the split again")
+    return content
+
+
+def _check_index(file, table, shard, content):
+    """Checks the index of a shard against the description of its split."""
+    numbers, labels = table["number"], table["label"]
+    if (
+        len(numbers) != shard["images"]
+        or not np.array_equal(numbers, shard["first"] + np.arange(len(numbers)))
+        or not (0 <= table["start"]).all()
+        or not (table["start"] <= table["end"]).all()
+        or os.path.getsize(file) < table["end"].max(initial=1)
+        or (content["has_labels"] and not ((0 <= labels) & (labels < len(content["class_names"]))).all())
+    ):
+        raise ValueError(f"{file} is damaged, or from another split: make it again")
+
+
 def _read_index(file):
     """Reads number, label and place (start and end in the file) of the images of a shard, in order."""
     if not os.path.isfile(file) or not os.path.isfile(f"{file}.db"):
         raise FileNotFoundError(f"{file} or its index {file}.db is not there")
-    with open(file, "rb") as shard:
-        header = json.loads(shard.read(int.from_bytes(shard.read(8), "little")))
-    connection = _connect(file)
-    columns = _columns(connection)
-    query = f"""SELECT {columns['number']}, {columns['label']}, PAGE_ID_BLOB, PAGE_OFFSET_BLOB, PAGE_OFFSET_BLOB_END
-                FROM INDEXES ORDER BY ROW_ID"""
-    flat = np.fromiter((value for row in connection.execute(query) for value in map(int, row)), np.int64)
-    connection.close()
-    number, label, page, start, end = flat.reshape(-1, 5).T
-    page_start = header["header_size"] + page * header["page_size"]
+    try:
+        with open(file, "rb") as shard:
+            length = int.from_bytes(shard.read(8), "little")
+            header = json.loads(shard.read(min(length, os.path.getsize(file))))
+        with contextlib.closing(_connect(file)) as connection:
+            columns = _columns(connection)
+            query = f"""SELECT {columns['number']}, {columns['label']}, PAGE_ID_BLOB, PAGE_OFFSET_BLOB,
+                        PAGE_OFFSET_BLOB_END FROM INDEXES ORDER BY ROW_ID"""
+            flat = np.fromiter((value for row in connection.execute(query) for value in map(int, row)), np.int64)
+        number, label, page, start, end = flat.reshape(-1, 5).T
+        page_start = header["header_size"] + page * header["page_size"]
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, sqlite3.Error) as error:
+        raise ValueError(f"{file}, or its index {file}.db, is damaged: make it again") from error
     return {
         "number": number,
         "label": label.astype(np.int32),
@@ -215,9 +255,7 @@ def _connect(file):
 def _columns(connection):
     """Fields that are indexed are columns `<field>_<number of the schema>`."""
     names = [row[1] for row in connection.execute("PRAGMA table_info(INDEXES)")]
-    return {
-        field: next(name for name in names if name.rpartition("_")[0] == field) for field in _SCHEMA if field != "image"
-    }
+    return {name.rpartition("_")[0]: name for name in names}
 
 
 def _write_json(path, content):

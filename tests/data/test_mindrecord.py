@@ -118,3 +118,54 @@ def test_missing_and_damaged_shards_are_named(shards, tmp_path):
     (tmp_path / "train-00001.mindrecord").unlink()
     with pytest.raises(FileNotFoundError, match="train-00001.mindrecord or its index"):
         create_source("mindrecord", tmp_path)
+
+
+DAMAGED = "train.json is damaged, or does not describe a split: make the split again"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"[" * 100_000,
+        b"\xff\xfe",
+        {"shards": []},
+        {"shards": "x"},
+        {"shards": [{"file": "../train-00000.mindrecord", "first": 0, "images": 9}]},
+        {"shards": [{"file": "train-00000.mindrecord", "first": 0, "images": "x"}]},
+        {"class_names": 5},
+        {"class_names": None},
+    ],
+)
+def test_a_damaged_description_is_named(shards, tmp_path, change):
+    if isinstance(change, dict):
+        change = json.dumps({**json.loads((shards / "train.json").read_text()), **change}).encode()
+    (tmp_path / "train.json").write_bytes(change)
+    with pytest.raises(ValueError, match=DAMAGED):
+        create_source("mindrecord", tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["", ".db"])
+@pytest.mark.parametrize("content", [b"", b"\xff" * 5000])
+def test_a_damaged_shard_is_named(shards, tmp_path, suffix, content):
+    for file in shards.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / f"train-00001.mindrecord{suffix}").write_bytes(content)
+    with pytest.raises(ValueError, match="train-00001.mindrecord, or its index .* is damaged: make it again"):
+        create_source("mindrecord", tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"class_names": ["a"]}, {"images": 10**12}])
+def test_a_description_that_is_not_of_these_shards_is_refused(shards, tmp_path, change):
+    for file in shards.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    content = json.loads((shards / "train.json").read_text())
+    if "images" in change:
+        content["shards"][0].update(change)
+    else:
+        content.update(change)
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="mindrecord is damaged, or from another split: make it again"):
+        create_source("mindrecord", tmp_path)
