@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -12,7 +16,7 @@ from mindbyol.schedules import WarmupCosine, scaled_learning_rate
 from mindbyol.train_step import BYOLTrainOneStep
 from tests import reference
 
-GOLDEN = reference.load("step_r18.npz")
+GOLDEN = reference.load("step_r18_certified.npz")
 CONFIG = reference.config(GOLDEN)
 SEED = CONFIG["case_seed"]
 PATHS = [str(path) for path in GOLDEN["param_paths"]]
@@ -21,11 +25,11 @@ STATES = {
     str(p): s for p, s in zip(GOLDEN["state_paths"], reference.shapes(GOLDEN, "state_shapes")) if p.endswith("hidden")
 }
 
-# Step by step, the limits that the golden files' own float32 run keeps by a factor of four: (median, l2 max, other max)
+# The same at all steps, four times what the golden file's own float32 run needs: (median, l2 max, other max)
 LIMITS = {
-    "mu": [(1e-4, 3e-3, 5e-2), (1e-2, 1e-2, 2e-1), (3e-2, 3e-2, 5e-1), (1e-1, 1e-1, 1)],
-    "parameters": [(1e-6, 1e-5, 1e-4), (1e-5, 1e-4, 1e-3), (5e-5, 5e-4, 3e-3), (2e-4, 2e-3, 1e-2)],
-    "statistics": [(1e-5, 1e-4, 1e-4), (1e-5, 1e-4, 1e-4), (1e-4, 1e-3, 1e-3), (3e-4, 3e-3, 3e-3)],
+    "mu": (1e-4, 5e-4, 2e-3),
+    "parameters": (2e-6, 1e-5, 5e-5),
+    "statistics": (5e-6, 5e-5, 1e-4),
 }
 
 
@@ -74,7 +78,12 @@ def train_step(network):
 
 def batch(step):
     shape = (CONFIG["batch_size"], CONFIG["image_size"], CONFIG["image_size"], 3)
-    views = [reference.images(SEED, f"view{v}:{step}", shape).transpose(0, 3, 1, 2) * 255 for v in (1, 2)]
+    views = []
+    for view in (1, 2):
+        images = reference.images(SEED, f"view{view}:{step}", shape)
+        # Moved a little, so that no ReLU of the online network and no max-pool is within rounding of a flip
+        images.reshape(-1)[:: CONFIG["pixel_stride"]] = GOLDEN["pixels"][step, view - 1]
+        views.append(images.transpose(0, 3, 1, 2) * 255)
     label = reference.labels(SEED, f"labels:{step}", CONFIG["batch_size"], CONFIG["num_classes"])
     return [Tensor(np.ascontiguousarray(view)) for view in views] + [Tensor(label)]
 
@@ -86,7 +95,7 @@ def population(name, value):
     """
     if not name.endswith("moving_variance"):
         return value
-    sides = {"backbone.bn1": 32, "layer1": 16, "layer2": 8, "layer3": 4, "layer4": 2, "bn0": 1}
+    sides = {"backbone.bn1": 16, "layer1": 8, "layer2": 4, "layer3": 2, "layer4": 1, "bn0": 1}
     n = CONFIG["batch_size"] * next(side**2 for part, side in sides.items() if part in name)
     return value * (n - 1) / n
 
@@ -119,10 +128,9 @@ def test_four_steps_equal_the_reference(mode):
     )
     for k in range(CONFIG["num_steps"]):
         total, (loss, _, probe_loss, accuracy, tau, lr) = step(*batch(k))
-        rel = (1e-5, 1e-5, 1e-4, 1e-3)[k]
-        assert float(loss) == pytest.approx(GOLDEN["f64/repr_loss"][k], rel=rel)
-        assert float(probe_loss) == pytest.approx(GOLDEN["f64/classif_loss"][k], rel=rel)
-        assert float(total) == pytest.approx(GOLDEN["f64/loss"][k], rel=rel)
+        assert float(loss) == pytest.approx(GOLDEN["f64/repr_loss"][k], rel=1e-5)
+        assert float(probe_loss) == pytest.approx(GOLDEN["f64/classif_loss"][k], rel=5e-5)
+        assert float(total) == pytest.approx(GOLDEN["f64/loss"][k], rel=1e-5)
         assert 0 <= float(accuracy) <= 1
         assert float(tau) == pytest.approx(GOLDEN["f64/tau"][k], rel=1e-6)
         assert float(lr) == pytest.approx(GOLDEN["f64/lr"][k], rel=1e-6)
@@ -135,7 +143,7 @@ def test_four_steps_equal_the_reference(mode):
 
         for role in ("online", "target"):
             rows = [(role, (k, i), p, haiku(our_name(role, p), p)) for i, p in enumerate(PATHS) if our_name(role, p)]
-            check(f"{role} parameters, step {k}", rows, LIMITS["parameters"][k])
+            check(f"{role} parameters, step {k}", rows, LIMITS["parameters"])
             rows = []
             for i, path in enumerate(map(str, GOLDEN["state_paths"])):
                 name = our_name(role, path.replace("/hidden", "/average")) if path in STATES else None
@@ -144,12 +152,22 @@ def test_four_steps_equal_the_reference(mode):
                         (f"{role}_state", (k, i), path, population(name, parameters[name]).reshape(STATES[path]))
                     )
             assert len(rows) == (46 if role == "online" else 44)
-            check(f"{role} statistics, step {k}", rows, LIMITS["statistics"][k])
+            check(f"{role} statistics, step {k}", rows, LIMITS["statistics"])
         # A bias in front of a batch norm has no gradient but rounding noise.
         rows = [
             ("mu", (k, i), path, haiku(f"moments.{our_name('online', path)}", path))
             for i, path in enumerate(PATHS)
             if not path.endswith("/linear/b")
         ]
-        check(f"moments, step {k}", rows, LIMITS["mu"][k])
+        check(f"moments, step {k}", rows, LIMITS["mu"])
     assert int(step.optimizer.global_step) == CONFIG["num_steps"]
+
+
+@pytest.mark.parametrize("instructions", ["SSE41", "AVX2"])
+def test_four_steps_equal_the_reference_on_other_cpus(instructions):
+    """oneDNN reads the limit once a process, so this one starts the test above in another."""
+    again = [sys.executable, "-m", "pytest", "-q", f"{__file__}::test_four_steps_equal_the_reference"]
+    done = subprocess.run(
+        again, env={**os.environ, "ONEDNN_MAX_CPU_ISA": instructions}, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout
