@@ -167,7 +167,5 @@ def test_four_steps_equal_the_reference(mode):
 def test_four_steps_equal_the_reference_on_other_cpus(instructions):
     """oneDNN reads the limit once a process, so this one starts the test above in another."""
     again = [sys.executable, "-m", "pytest", "-q", f"{__file__}::test_four_steps_equal_the_reference"]
-    done = subprocess.run(
-        again, env={**os.environ, "ONEDNN_MAX_CPU_ISA": instructions}, capture_output=True, text=True
-    )
+    done = subprocess.run(again, env={**os.environ, "ONEDNN_MAX_CPU_ISA": instructions}, capture_output=True, text=True)
     assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout
