@@ -8,11 +8,11 @@ from mindspore import nn
 from mindbyol import checkpoint, schedules
 from mindbyol.backbones import create_backbone
 from mindbyol.batch_norm import synchronize
-from mindbyol.byol import BYOL, Encoder, Normalize
+from mindbyol.byol import BYOL, BYOLTrainOneStep, Encoder, Normalize
 from mindbyol.heads import MLP, dense
 from mindbyol.lars import LARS, excluded_from_lars
 from mindbyol.precision import set_precision
-from mindbyol.train_step import BYOLTrainOneStep, LossScale
+from mindbyol.train_step import LossScale
 from mindbyol.weights import load_pretrained
 
 logger = logging.getLogger(__name__)
@@ -193,7 +193,7 @@ def create_optimizer(args, network, plan):
 
 
 def create_train_step(args, network, plan, ranks=1):
-    """The compiled step of a recipe; see `train_step.BYOLTrainOneStep`.
+    """The compiled step of a recipe; see `byol.BYOLTrainOneStep`.
 
     Changes the network in place: synchronised batch norms, then mixed precision.
     """

@@ -1,7 +1,19 @@
-"""Bootstrap Your Own Latent (Grill et al. 2020, arXiv 2006.07733), section 3.1: the loss and the two networks."""
+"""Bootstrap Your Own Latent (Grill et al. 2020, arXiv 2006.07733): the loss, the two networks, how the target moves."""
 
 import mindspore as ms
-from mindspore import Tensor, nn, ops
+from mindspore import ParameterTuple, Tensor, nn, ops
+
+from mindbyol.schedules import target_tau
+from mindbyol.train_step import MeanOverRanks, TrainOneStep
+
+_move_target = ops.MultitypeFuncGraph("move_target")
+# target <- target - (1 - tau) (target - online), in one pass over memory
+_apply_difference = ops.ApplyGradientDescent()
+
+
+@_move_target.register("Tensor", "Tensor", "Tensor")
+def _move_one(tau, target, online):
+    return _apply_difference(target, 1.0 - tau, target - online)
 
 
 def l2_normalize(x, epsilon=1e-12):
@@ -117,7 +129,7 @@ class BYOL(nn.Cell):
 
     Each view passes through each network on its own, so that batch statistics are those of one view. The target is a
     twin with its own parameters: it normalises with its own batch statistics (it is in train mode), gets no gradient
-    and is moved by `train_step.BYOLTrainOneStep` alone. Parameters are named `online.backbone...`,
+    and is moved by `MoveTarget` alone. Parameters are named `online.backbone...`,
     `online.projector...`, `predictor...`, `target.backbone...`, `target.projector...` and `probe...`.
 
     Args:
@@ -181,3 +193,59 @@ class BYOL(nn.Cell):
         online = {p.name.split(".", 1)[1]: p for p in self.online.trainable_params()}
         target = {p.name.split(".", 1)[1]: p for p in self.target.get_parameters()}
         return tuple(target[name] for name in online), tuple(online.values())
+
+
+class MoveTarget(nn.Cell):
+    """xi <- tau xi + (1 - tau) theta, after each optimizer step (section 3.3).
+
+    The order is DeepMind's: the target moves towards the *new* online parameters, with tau taken at the number of the
+    step before it is counted.
+
+    Args:
+        network (BYOL): The two networks.
+        base_tau (float): tau at step 0.
+        total_steps (int): Optimizer steps of the whole run.
+
+    Inputs:
+        tau (Tensor): `scalar(step)`.
+        finite (Tensor): bool; whether this step was made. If not, the target stays, to the bit.
+
+    Outputs:
+        Tuple of the target's parameters.
+    """
+
+    name = "tau"
+
+    def __init__(self, network, base_tau, total_steps):
+        super().__init__(auto_prefix=False)
+        self.base_tau = base_tau
+        self.total_steps = total_steps
+        target, online = network.target_pairs()
+        self.target_parameters = ParameterTuple(target)
+        self.online_parameters = ParameterTuple(online)
+        self.hyper_map = ops.HyperMap()
+
+    def scalar(self, step):
+        """tau, from the number of steps before this one."""
+        return target_tau(step, self.base_tau, self.total_steps)
+
+    def construct(self, tau, finite):
+        tau = ops.select(finite, tau, ops.ones_like(tau))
+        return self.hyper_map(ops.partial(_move_target, tau), self.target_parameters, self.online_parameters)
+
+
+class BYOLTrainOneStep(TrainOneStep):
+    """theta <- optimizer(theta, gradient), then xi <- tau xi + (1 - tau) theta (algorithm 1).
+
+    Args:
+        network (BYOL): The loss.
+        optimizer, accumulation, loss_scale, ranks: See `TrainOneStep`; the optimizer is over
+            `network.trainable_params()`, which the target is not among.
+        base_tau, total_steps: See `MoveTarget`.
+    """
+
+    def __init__(self, network, optimizer, base_tau, total_steps, accumulation=1, loss_scale=None, ranks=1):
+        if ranks > 1:
+            network.mean_over_ranks = MeanOverRanks(ranks)
+        move_target = MoveTarget(network, base_tau, total_steps)
+        super().__init__(network, optimizer, move_target, accumulation, loss_scale, ranks)

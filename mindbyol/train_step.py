@@ -1,24 +1,16 @@
-"""One training step as one graph: gradients, optimizer, target update (BYOL, algorithm 1)."""
+"""One optimizer step as compiled graphs without control flow: gradients, accumulation, overflow, optimizer.
+
+What is trained is a network that gives its loss and the scalars to log; what happens after the optimizer (BYOL: the
+target moves) is handed in. The host chooses between the graphs: a compiled `if` is refused by Ascend's graph engine.
+"""
 
 import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, amp, nn, ops
 
-from mindbyol.schedules import target_tau
-
-_move_target = ops.MultitypeFuncGraph("move_target")
 _add_gradient = ops.MultitypeFuncGraph("add_gradient")
 _clear = ops.MultitypeFuncGraph("clear")
 _scale_gradient = ops.MultitypeFuncGraph("scale_gradient")
-_copy = ops.MultitypeFuncGraph("copy")
-
-
-# target <- target - (1 - tau) (target - online), in one pass over memory
-_apply_difference = ops.ApplyGradientDescent()
-
-
-@_move_target.register("Tensor", "Tensor", "Tensor")
-def _move_one(tau, target, online):
-    return _apply_difference(target, 1.0 - tau, target - online)
+_copy_where = ops.MultitypeFuncGraph("copy_where")
 
 
 @_add_gradient.register("Tensor", "Tensor")
@@ -36,9 +28,9 @@ def _scale_one(factor, gradient):
     return gradient * factor
 
 
-@_copy.register("Tensor", "Tensor")
-def _copy_one(target, source):
-    return ops.assign(target, source)
+@_copy_where.register("Tensor", "Tensor", "Tensor")
+def _copy_one_where(where, target, source):
+    return ops.assign(target, ops.select(where, source, target))
 
 
 class MeanOverRanks(nn.Cell):
@@ -88,86 +80,33 @@ class LossScale(nn.Cell):
             counted = ops.depend(counted, ops.assign(self.good_steps, good % self.window))
         return counted
 
+    def scalars(self):
+        """Its value and the overflows so far, both float32."""
+        return self.value * 1.0, self.overflows.astype(ms.float32)
 
-class BYOLTrainOneStep(nn.Cell):
-    """theta <- optimizer(theta, gradient), then xi <- tau xi + (1 - tau) theta.
 
-    The order is DeepMind's: the target moves towards the *new* online parameters, with tau taken at the number of the
-    step before it is incremented. With accumulation all of this happens once for `accumulation` calls, with the mean
-    of their gradients; batch statistics are those of each call's own batch.
-
-    With a loss scale, a step whose gradients are not finite changes nothing: parameters, optimizer, target and step
-    counter stay, and the running statistics, which the forward pass moves, are put back.
-
-    Args:
-        network (BYOL): The loss.
-        optimizer (Optimizer): Over `network.trainable_params()`, its learning rate a schedule; its `global_step` is
-            the one step counter.
-        base_tau (float): tau at step 0.
-        total_steps (int): Optimizer steps of the whole run.
-        accumulation (int): Calls an optimizer step.
-        loss_scale (LossScale): For float16 networks; None for none.
-        ranks (int): Replicas whose gradients and statistics are averaged.
-
-    Inputs:
-        Those of `network`.
+class _Gradients(nn.Cell):
+    """Forward and backward of one batch.
 
     Outputs:
-        Tuple of the total loss and the scalars that `statistics` names: those of `network`, the tau and learning rate
-        of this step, and with a loss scale its value and the number of overflows so far.
+        Tuple of the loss and the network's statistics, both the means over the ranks, and of the gradients of the
+        scaled loss, those of this rank.
     """
 
-    def __init__(self, network, optimizer, base_tau, total_steps, accumulation=1, loss_scale=None, ranks=1):
+    def __init__(self, network, parameters, loss_scale, ranks):
         super().__init__(auto_prefix=False)
         self.network = network
-        self.optimizer = optimizer
-        self.statistics = network.statistics + ("tau", "lr") + (("loss_scale", "overflows") if loss_scale else ())
-        self.base_tau = base_tau
-        self.total_steps = total_steps
-        self.accumulation = accumulation
         self.loss_scale = loss_scale
         self.ranks = ranks
-        target, online = network.target_pairs()
-        self.target_parameters = ParameterTuple(target)
-        self.online_parameters = ParameterTuple(online)
-        self.hyper_map = ops.HyperMap()
-        self.value_and_grad = ops.value_and_grad(self.scaled_loss, None, optimizer.parameters, has_aux=True)
         if ranks > 1:
-            self.mean_gradient = nn.DistributedGradReducer(optimizer.parameters, True, ranks)
-            self.mean_over_ranks = network.mean_over_ranks = MeanOverRanks(ranks)
-        if loss_scale is not None:
-            self.running = ParameterTuple(p for p in network.get_parameters() if "moving_" in p.name)
-            self.running_before = self.running.clone(prefix="before_step")
-        if accumulation > 1:
-            self.totals = optimizer.parameters.clone(prefix="accumulated", init="zeros")
-            self.calls = Parameter(Tensor(0, ms.int32), name="accumulated_calls", requires_grad=False)
-
-    def lasting_parameters(self):
-        """The state between two steps: all parameters but those that every step fills anew.
-
-        Returns:
-            list[Parameter]: Networks, optimizer, counters and loss scale; the same on all ranks, running statistics
-            of batch norms that are not synchronised excepted.
-        """
-        return [p for p in self.get_parameters() if not p.name.startswith(("accumulated", "before_step"))]
+            self.mean_over_ranks = MeanOverRanks(ranks)
+        self.value_and_grad = ops.value_and_grad(self.scaled_loss, None, parameters, has_aux=True)
 
     def construct(self, *batch):
-        tau = target_tau(self.optimizer.global_step, self.base_tau, self.total_steps)
-        lr = self.optimizer.learning_rate(self.optimizer.global_step)
-        if self.loss_scale is not None:
-            self.remember_running()
         (_, outputs), gradients = self.value_and_grad(*batch)
         if self.ranks > 1:
             outputs = ops.unbind(self.mean_over_ranks(ops.stack(outputs)))
-        if self.accumulation == 1:
-            done = self.update(gradients, tau)
-        else:
-            done = self.accumulate(gradients, tau)
-        loss = ops.depend(outputs[0], done)
-        statistics = outputs[1:] + (tau, lr)
-        if self.loss_scale is not None:
-            statistics += (self.loss_scale.value * 1.0, self.loss_scale.overflows.astype(ms.float32))
-        return loss, statistics
+        return outputs, gradients
 
     def scaled_loss(self, *batch):
         loss, statistics = self.network(*batch)
@@ -176,39 +115,203 @@ class BYOLTrainOneStep(nn.Cell):
             loss = loss * self.loss_scale.value
         return loss, outputs
 
-    def remember_running(self):
-        if self.accumulation == 1:
-            self.hyper_map(_copy, self.running_before, self.running)
-        elif self.calls == 0:
-            self.hyper_map(_copy, self.running_before, self.running)
 
-    def accumulate(self, gradients, tau):
-        added = self.hyper_map(_add_gradient, self.totals, gradients)
-        calls = ops.depend(self.calls + 1, added)
-        if calls == self.accumulation:
-            self.update(self.totals, tau)
-            self.hyper_map(_clear, self.totals)
-        return ops.assign(self.calls, calls % self.accumulation)
+class _Update(nn.Cell):
+    """What is done once an optimizer step: mean over ranks and batches, optimizer, `after`, loss scale.
 
-    def update(self, gradients, tau):
+    A step whose gradients are not finite changes nothing but the loss scale: parameters and the optimizer's state are
+    put back, as are the running statistics, which the forward passes have moved.
+
+    Inputs:
+        The gradients of this rank, added up over the accumulated batches.
+
+    Outputs:
+        Tuple of the scalars to log: that of `after` and the learning rate, as they were for this step, and with a loss
+        scale its value and the overflows so far.
+    """
+
+    def __init__(self, network, optimizer, after, accumulation, loss_scale, ranks):
+        super().__init__(auto_prefix=False)
+        self.optimizer = optimizer
+        self.after = after
+        self.accumulation = accumulation
+        self.loss_scale = loss_scale
+        self.ranks = ranks
+        self.hyper_map = ops.HyperMap()
+        self.always = Tensor(True)
+        if ranks > 1:
+            self.mean_gradient = nn.DistributedGradReducer(optimizer.parameters, True, ranks)
+            self.mean_over_ranks = MeanOverRanks(ranks)
+        if loss_scale is not None:
+            moved = {id(p): p for p in (*optimizer.parameters, *optimizer.get_parameters())}
+            self.moved = ParameterTuple(moved.values())
+            self.running = ParameterTuple(p for p in network.get_parameters() if "moving_" in p.name)
+            self.moved_before = self.moved.clone(prefix="before_step")
+            self.running_before = self.running.clone(prefix="before_step")
+
+    def construct(self, gradients):
+        scalars = self.scalars()
         if self.ranks > 1:
             gradients = self.mean_gradient(gradients)
         if self.loss_scale is None:
             if self.accumulation > 1:
-                factor = ops.ones_like(tau) / self.accumulation
-                gradients = self.hyper_map(ops.partial(_scale_gradient, factor), gradients)
-            return self.move(gradients, tau)
-        factor = 1.0 / (self.loss_scale.value * self.accumulation)
-        gradients = self.hyper_map(ops.partial(_scale_gradient, factor), gradients)
-        finite = amp.all_finite(gradients)
-        if finite:
-            self.move(gradients, tau)
-        else:
-            self.hyper_map(_copy, self.running, self.running_before)
-        return self.loss_scale(finite)
+                gradients = self.scaled(gradients, ops.ones_like(scalars[0]) / self.accumulation)
+            moved = self.optimizer(gradients)
+            done = self.after(ops.depend(scalars[0], moved), self.always)
+            return (ops.depend(scalars[0], done),) + scalars[1:]
+        gradients = self.scaled(gradients, 1.0 / (self.loss_scale.value * self.accumulation))
+        finite = self.all_finite(gradients)
+        overflow = ops.logical_not(ops.depend(finite, self.copy_where(self.always, self.moved_before, self.moved)))
+        overflow = ops.depend(overflow, self.optimizer(gradients))
+        put_back = self.copy_where(overflow, self.moved, self.moved_before)
+        running_put_back = self.copy_where(overflow, self.running, self.running_before)
+        done = self.after(ops.depend(scalars[0], (put_back, running_put_back)), finite)
+        done = ops.depend(self.loss_scale(finite), done)
+        return (ops.depend(scalars[0], done),) + scalars[1:] + self.loss_scale.scalars()
 
-    def move(self, gradients, tau):
-        moved = self.optimizer(gradients)
-        tau = ops.depend(tau, moved)
-        self.hyper_map(ops.partial(_move_target, tau), self.target_parameters, self.online_parameters)
-        return tau
+    def scalars(self):
+        """What is logged of the step to come: the scalar of `after`, and the learning rate."""
+        step = self.optimizer.global_step
+        return self.after.scalar(step), self.optimizer.learning_rate(step)
+
+    def remember_running(self, where):
+        """Copies the running statistics where it is true: before the first forward pass of a step."""
+        return self.copy_where(where, self.running_before, self.running)
+
+    def copy_where(self, where, targets, sources):
+        return self.hyper_map(ops.partial(_copy_where, where), targets, sources)
+
+    def scaled(self, gradients, factor):
+        return self.hyper_map(ops.partial(_scale_gradient, factor), gradients)
+
+    def all_finite(self, gradients):
+        """Whether no gradient overflowed on any rank: one answer for all, or their weights would drift apart.
+
+        The gradients do not tell: where Ascend computes with saturation, an overflow is seen in the status of its own
+        device alone.
+        """
+        finite = amp.all_finite(gradients)
+        if self.ranks > 1:
+            finite = self.mean_over_ranks(1.0 - finite.astype(ms.float32)) == 0.0
+        return finite
+
+
+class _Whole(nn.Cell):
+    """Gradients and update in one graph."""
+
+    def __init__(self, gradients, update):
+        super().__init__(auto_prefix=False)
+        self.gradients = gradients
+        self.update = update
+
+    def construct(self, first, *rest):
+        if self.update.loss_scale is not None:
+            first = ops.depend(first, self.update.remember_running(self.update.always))
+        outputs, gradients = self.gradients(first, *rest)
+        return outputs + self.update(gradients)
+
+
+class _Accumulate(nn.Cell):
+    """Adds the gradients of one batch to the totals; `is_first` marks the first batch of an optimizer step."""
+
+    def __init__(self, gradients, update, totals):
+        super().__init__(auto_prefix=False)
+        self.gradients = gradients
+        self.update = update
+        self.totals = totals
+        self.hyper_map = ops.HyperMap()
+
+    def construct(self, is_first, first, *rest):
+        if self.update.loss_scale is not None:
+            first = ops.depend(first, self.update.remember_running(is_first))
+        outputs, gradients = self.gradients(first, *rest)
+        loss = ops.depend(outputs[0], self.hyper_map(_add_gradient, self.totals, gradients))
+        scalars = self.update.scalars()
+        if self.update.loss_scale is not None:
+            scalars += self.update.loss_scale.scalars()
+        return (loss,) + outputs[1:] + scalars
+
+
+class _UpdateFromTotals(nn.Cell):
+    """The update with the gradients added up, which are zero afterwards."""
+
+    def __init__(self, update, totals):
+        super().__init__(auto_prefix=False)
+        self.update = update
+        self.totals = totals
+        self.hyper_map = ops.HyperMap()
+
+    def construct(self):
+        scalars = self.update(self.totals)
+        cleared = self.hyper_map(_clear, self.totals)
+        return (ops.depend(scalars[0], cleared),) + scalars[1:]
+
+
+class TrainOneStep:
+    """One batch at a time: forward, backward, and at the end of each optimizer step the update.
+
+    With accumulation the update is made once for `accumulation` calls, with the mean of their gradients; batch
+    statistics are those of each call's own batch. The host counts the calls and chooses the graph.
+
+    Args:
+        network (Cell): A batch to its loss and a tuple of scalars, which its `statistics` names.
+        optimizer (Optimizer): Its learning rate is a schedule; its `global_step` is the one step counter.
+        after (Cell): What else moves in a step. `scalar(step)` is what that depends on, with `step` as it was before
+            this one was counted; the cell takes the scalar, and whether the step was made; `name` is for the log.
+        accumulation (int): Calls an optimizer step.
+        loss_scale (LossScale): For float16 networks; None for none.
+        ranks (int): Replicas whose gradients and statistics are averaged.
+
+    Attributes:
+        statistics (tuple[str]): Names of the scalars that a call returns.
+    """
+
+    def __init__(self, network, optimizer, after, accumulation=1, loss_scale=None, ranks=1):
+        self.network = network
+        self.optimizer = optimizer
+        self.loss_scale = loss_scale
+        self.accumulation = accumulation
+        self.statistics = network.statistics + (after.name, "lr")
+        self.statistics += ("loss_scale", "overflows") if loss_scale else ()
+        gradients = _Gradients(network, optimizer.parameters, loss_scale, ranks)
+        update = _Update(network, optimizer, after, accumulation, loss_scale, ranks)
+        self._calls = 0
+        if accumulation == 1:
+            self._cells = (_Whole(gradients, update),)
+        else:
+            self.totals = optimizer.parameters.clone(prefix="accumulated", init="zeros")
+            self._cells = (_Accumulate(gradients, update, self.totals), _UpdateFromTotals(update, self.totals))
+
+    def __call__(self, *batch):
+        """Takes one batch.
+
+        Args:
+            batch (tuple[Tensor]): What the network takes.
+
+        Returns:
+            tuple[Tensor, tuple[Tensor]]: The loss, and the scalars that `statistics` names.
+        """
+        if self.accumulation == 1:
+            loss, *statistics = self._cells[0](*batch)
+            return loss, tuple(statistics)
+        accumulate, update = self._cells
+        loss, *statistics = accumulate(Tensor(self._calls == 0), *batch)
+        self._calls = (self._calls + 1) % self.accumulation
+        if self._calls == 0:
+            scalars = update()
+            statistics[-len(scalars) :] = scalars
+        return loss, tuple(statistics)
+
+    def get_parameters(self):
+        """All parameters, each once."""
+        found = {id(p): p for cell in (self.network, self.optimizer, *self._cells) for p in cell.get_parameters()}
+        return list(found.values())
+
+    def lasting_parameters(self):
+        """The state between two optimizer steps: all parameters but those that every step fills anew.
+
+        Returns:
+            list[Parameter]: Networks, optimizer, counters and loss scale; the same on all ranks, running statistics
+            of batch norms that are not synchronised excepted.
+        """
+        return [p for p in self.get_parameters() if not p.name.startswith(("accumulated", "before_step"))]

@@ -6,10 +6,9 @@ from mindspore import Tensor, nn, ops
 
 from config import parse_args
 from mindbyol.build import Plan, create_optimizer
-from mindbyol.byol import BYOL, Encoder, Normalize
+from mindbyol.byol import BYOL, BYOLTrainOneStep, Encoder, Normalize
 from mindbyol.cells import replace_cells
 from mindbyol.heads import MLP, dense
-from mindbyol.train_step import BYOLTrainOneStep
 
 
 class TinyBackbone(nn.Cell):

@@ -10,10 +10,11 @@ import mindspore as ms
 from mindspore import Tensor, nn
 
 from mindbyol.build import Plan, create_optimizer, create_train_step
+from mindbyol.byol import BYOLTrainOneStep
 from mindbyol.callbacks import NonFiniteLoss, TrainLog
 from mindbyol.precision import set_precision
 from mindbyol.schedules import target_tau
-from mindbyol.train_step import BYOLTrainOneStep, LossScale
+from mindbyol.train_step import LossScale
 from tests.modules.test_build import batch, recipe, tiny_network, values
 
 MODES = pytest.mark.parametrize("mode", [ms.GRAPH_MODE, ms.PYNATIVE_MODE], ids=["graph", "pynative"])
@@ -72,7 +73,7 @@ def test_everything_moves_once_for_all_accumulated_batches(mode):
     assert moved == [False, False, True, False, False, True, False]
     expected = [float(target_tau(Tensor(s, ms.int32), 0.9, 16)) for s in (0, 0, 0, 1, 1, 1, 2)]
     assert taus == pytest.approx(expected, rel=1e-6) and taus[3] > taus[2]
-    assert int(step.optimizer.global_step) == 2 and int(step.calls) == 1
+    assert int(step.optimizer.global_step) == 2
 
 
 @MODES

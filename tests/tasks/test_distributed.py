@@ -76,6 +76,17 @@ def test_two_ranks_with_two_accumulated_batches_equal_one(tmp_path):
     assert largest_difference(tmp_path / "two", tmp_path / "one", STEPS) < 1e-4
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_overflow_on_one_rank_is_one_on_all(tmp_path, monkeypatch, rank):
+    """With saturation, as on the first Ascend 910, other ranks do not see it in the gradients."""
+    monkeypatch.setenv("OVERFLOW_ON_RANK", str(rank))
+    tiny.run_msrun(
+        tmp_path / "two", batch_size=16, epoch_size=1, loss_scale_type="dynamic", loss_scale=1024, **EVERY_STEP
+    )
+    state = tiny.newest(tmp_path / "two")
+    assert (state["overflows"], state["global_step"]) == (5, 0)
+
+
 def test_a_killed_rank_ends_the_others(tmp_path):
     process = tiny.start_launcher(tmp_path / "run", batch_size=16, epoch_size=4000, ckpt_save_interval=4000)
     for line in process.stdout:

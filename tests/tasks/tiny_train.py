@@ -7,16 +7,17 @@ side on another CPU or another number of ranks, and change gradients by far more
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import mindbyol  # noqa: F401,E402  isort: skip
 
 from mindcv.models.registry import register_model  # noqa: E402
-from mindspore import nn, ops  # noqa: E402
+from mindspore import Tensor, amp, nn, ops  # noqa: E402
 
 import train  # noqa: E402
-from mindbyol import build, heads  # noqa: E402
+from mindbyol import build, heads, train_step  # noqa: E402
 
 
 class SmoothMLP(heads.MLP):
@@ -58,5 +59,11 @@ def uneven(pretrained=False, num_classes=1000, in_channels=3, **_):
     return network
 
 
+def always_overflows(gradients):
+    return amp.all_finite(gradients).logical_and(Tensor(False))
+
+
 if __name__ == "__main__":
+    if os.environ.get("OVERFLOW_ON_RANK") == os.environ.get("RANK_ID", "0"):
+        train_step.amp = SimpleNamespace(all_finite=always_overflows)
     train.main()
