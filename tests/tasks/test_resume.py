@@ -14,7 +14,7 @@ import pytest
 import train
 from mindbyol import checkpoint
 from mindbyol.callbacks import StopSignals
-from tests.tasks import tiny, tiny_train  # noqa: F401  (registers the model)
+from tests.tasks import tiny, tiny_train
 
 # The first loss scale overflows; the scale then moves, and steps are left out, while checkpoints are written.
 RECIPE = {"batch_size": 16, "gradient_accumulation_steps": 2, "loss_scale_type": "dynamic", "loss_scale": 1e38}
@@ -33,7 +33,7 @@ def straight(tmp_path_factory):
 
 def main(folder, **recipe):
     """The rest of a run, in this process, with `--resume`."""
-    train.main(tiny.arguments(folder, resume=True, **{**RECIPE, **recipe})[1:])
+    tiny_train.main(tiny.arguments(folder, resume=True, **{**RECIPE, **recipe})[1:])
 
 
 def assert_same(folder, straight, logged=range(1, STEPS + 1)):
@@ -118,7 +118,7 @@ class SignalAtThirdBatch(StopSignals):
 def test_a_signal_within_a_step_waits_for_its_end(straight, tmp_path, monkeypatch, capfd):
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
         patch.setattr(train, "StopSignals", SignalAtThirdBatch)
-        train.main(tiny.arguments(tmp_path, **RECIPE)[1:])
+        tiny_train.main(tiny.arguments(tmp_path, **RECIPE)[1:])
     assert stop.value.code == train.STOPPED and "stopped at step 2 of 60" in capfd.readouterr().out
     main(tmp_path)
     assert_same(tmp_path, straight)
