@@ -1,6 +1,6 @@
 """BYOL (Bootstrap Your Own Latent) for MindSpore and Ascend, in MindCV's conventions."""
 
-from mindbyol.runtime import guard_cpu
+from mindbyol.cpu import guard_cpu
 
 __version__ = "0.1.0"
 

@@ -1,6 +1,6 @@
 import pytest
 
-from mindbyol.runtime import guard_cpu
+from mindbyol.cpu import guard_cpu
 
 
 @pytest.mark.parametrize(
