@@ -4,46 +4,28 @@ A YAML recipe (`-c/--config`) overrides the defaults, the command line overrides
 """
 
 import argparse
-import difflib
+import logging
 from pathlib import Path
 
-import yaml
-
 from mindbyol.backbones import PADDINGS, STEMS
+from mindbyol.command import Parser
+from mindbyol.data import eval_transform_from_args, two_view_transform_from_args
+from mindbyol.recipe_file import nearest, read_recipe
+from mindbyol.values import (
+    COUNT,
+    FRACTION,
+    IMAGE_SIZE,
+    LARGEST_INT,
+    NOT_NEGATIVE,
+    POSITIVE,
+    WORKERS,
+    boolean,
+    cut,
+    number,
+    quoted,
+)
 
-
-def boolean(text):
-    """yes/no, true/false, on/off, 1/0, as MindCV's recipes write them."""
-    if text.lower() in ("yes", "true", "on", "y", "t", "1"):
-        return True
-    if text.lower() in ("no", "false", "off", "n", "f", "0"):
-        return False
-    raise argparse.ArgumentTypeError(f"'{text}' is neither true nor false")
-
-
-def number(kind, minimum=None, maximum=None, above=None, below=None):
-    """A parser for an int or float within bounds; `above` and `below` exclude theirs."""
-
-    def parse(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(
-                f"'{text}' is not {'a whole number' if kind is int else 'a number'}"
-            ) from None
-        if not abs(value) <= LARGEST:
-            raise argparse.ArgumentTypeError(f"{text} is not a finite float32")
-        if above is not None and value <= above:
-            raise argparse.ArgumentTypeError(f"{text} is not above {above}")
-        if below is not None and value >= below:
-            raise argparse.ArgumentTypeError(f"{text} is not below {below}")
-        if minimum is not None and value < minimum:
-            raise argparse.ArgumentTypeError(f"{text} is below {minimum}")
-        if maximum is not None and value > maximum:
-            raise argparse.ArgumentTypeError(f"{text} is above {maximum}")
-        return value
-
-    return parse
+logger = logging.getLogger("mindbyol.config")
 
 
 def resume_from(text):
@@ -56,13 +38,10 @@ def accumulation(text):
     return text if text == "auto" else COUNT(text)
 
 
-LARGEST = 3.4e38  # what the graph computes in is float32
+HEAD_WIDTH = number(int, 1, 32768, why="published heads are 256 to 16384 wide")
+BATCH_SIZE = number(int, 2, 65536, why="batch norm needs two images, and no device holds more than 65536")
 
-COUNT = number(int, minimum=1)
-FROM_ZERO = number(int, minimum=0)
-POSITIVE = number(float, above=0)
-NOT_NEGATIVE = number(float, minimum=0)
-FRACTION = number(float, minimum=0, maximum=1)
+_NOT_GIVEN = object()
 
 # Keys that take n numbers for both views, or 2n: those of view 1, then those of view 2.
 PER_VIEW = {
@@ -79,21 +58,15 @@ PER_VIEW = {
 }
 
 
-class Parser(argparse.ArgumentParser):
-    """Errors in one line that stands alone, instead of after two pages of usage."""
-
-    def error(self, message):
-        raise ValueError(message)
-
-
 def create_parser():
     parser = Parser(
         description="BYOL for MindSpore. Precedence: command line, then the YAML recipe, then defaults.",
         usage="%(prog)s [-c RECIPE.yaml] [--KEY VALUE ...]",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.add_argument("-c", "--config", metavar="RECIPE", help="YAML file with any of the keys below")
+    parser.add_argument(
+        "-c", "--config", action="append", metavar="RECIPE", help="YAML file with any of the keys below"
+    )
 
     group = parser.add_argument_group("System parameters")
     group.add_argument("--mode", type=number(int, 0, 1), default=0, help="0: graph mode, 1: pynative mode")
@@ -119,9 +92,9 @@ def create_parser():
     group.add_argument("--val_split", default="val", help="split to score")
     group.add_argument("--dataset_download", type=boolean, default=False, help="fetch CIFAR or STL10 into data_dir")
     group.add_argument("--num_samples", type=COUNT, help="use only so many training images, evenly spaced")
-    group.add_argument("--batch_size", type=number(int, 2), default=64, help="images a device and forward pass")
-    group.add_argument("--effective_batch", type=number(int, 2), help="images a step, for accumulation 'auto'")
-    group.add_argument("--num_parallel_workers", type=COUNT, help="loader workers; default: fits the machine")
+    group.add_argument("--batch_size", type=BATCH_SIZE, default=64, help="images a device and forward pass")
+    group.add_argument("--effective_batch", type=number(int, 2, 2**24), help="images a step, for accumulation 'auto'")
+    group.add_argument("--num_parallel_workers", type=WORKERS, help="loader workers; default: fits the machine")
     group.add_argument("--worker_type", choices=("thread", "process"), default="thread", help="what a worker is")
     group.add_argument("--on_bad_image", choices=("skip", "stop"), default="skip", help="at an unreadable image")
 
@@ -130,16 +103,18 @@ def create_parser():
         "Keys marked [per view] take their numbers once for both views, or twice: view 1's, then view 2's.",
     )
     view = "[per view] "
-    group.add_argument("--image_resize", type=number(int, 8), default=224, help="side of a view in pixels")
+    group.add_argument("--image_resize", type=IMAGE_SIZE, default=224, help="side of a view in pixels")
     group.add_argument(
         "--scale", type=number(float, 0, 1, above=0), nargs="+", default=[0.08, 1.0], help=view + "crop area"
     )
-    group.add_argument("--ratio", type=POSITIVE, nargs="+", default=[0.75, 4 / 3], help=view + "crop aspect ratio")
+    group.add_argument(
+        "--ratio", type=number(float, 0.01, 100), nargs="+", default=[0.75, 4 / 3], help=view + "crop aspect ratio"
+    )
     group.add_argument("--interpolation", choices=("bicubic", "bilinear"), default="bicubic", help="of all resizing")
     group.add_argument("--hflip", type=FRACTION, nargs="+", default=[0.5], help=view + "probability")
     group.add_argument(
         "--color_jitter",
-        type=NOT_NEGATIVE,
+        type=number(float, 0, 10, why="1 goes from black to white"),
         nargs="+",
         default=[0.4, 0.4, 0.2, 0.1],
         help=view + "brightness, contrast, saturation, hue",
@@ -150,14 +125,28 @@ def create_parser():
     )
     group.add_argument("--grayscale_prob", type=FRACTION, nargs="+", default=[0.2], help=view + "probability")
     group.add_argument("--blur_prob", type=FRACTION, nargs="+", default=[1.0, 0.1], help=view + "probability")
-    group.add_argument("--blur_sigma", type=POSITIVE, nargs="+", default=[0.1, 2.0], help=view + "range, in pixels")
+    group.add_argument(
+        "--blur_sigma", type=number(float, 0.01, 1000), nargs="+", default=[0.1, 2.0], help=view + "range, in pixels"
+    )
     group.add_argument("--solarize_prob", type=FRACTION, nargs="+", default=[0.0, 0.2], help=view + "probability")
     group.add_argument(
         "--solarize_threshold", type=number(int, 0, 256), nargs="+", default=[128], help=view + "grey level"
     )
     group.add_argument("--crop_pct", type=number(float, 0, 1, above=0), default=0.875, help="centre crop of evaluation")
-    group.add_argument("--mean", type=NOT_NEGATIVE, nargs=3, default=[123.675, 116.28, 103.53], help="RGB, 0-255")
-    group.add_argument("--std", type=POSITIVE, nargs=3, default=[58.395, 57.12, 57.375], help="RGB, 0-255")
+    group.add_argument(
+        "--mean",
+        type=number(float, 0, 255, why="pixels are 0-255"),
+        nargs=3,
+        default=[123.675, 116.28, 103.53],
+        help="RGB, 0-255",
+    )
+    group.add_argument(
+        "--std",
+        type=number(float, 0.1, 255, why="pixels are 0-255"),
+        nargs=3,
+        default=[58.395, 57.12, 57.375],
+        help="RGB, 0-255",
+    )
 
     group = parser.add_argument_group("Model parameters")
     group.add_argument("--model", default="resnet50", help="a MindCV model")
@@ -177,7 +166,9 @@ def create_parser():
         type=resume_from,
         help="go on with the newest good checkpoint of ckpt_save_dir, or with the one named; auto: if there is one",
     )
-    group.add_argument("--epoch_size", type=COUNT, default=100, help="epochs")
+    group.add_argument(
+        "--epoch_size", type=number(int, 1, 1_000_000, why="epochs, not steps"), default=100, help="epochs"
+    )
     group.add_argument(
         "--gradient_accumulation_steps",
         type=accumulation,
@@ -187,16 +178,26 @@ def create_parser():
 
     group = parser.add_argument_group("BYOL parameters")
     group.add_argument("--base_tau", type=FRACTION, default=0.996, help="tau at the first step; 1 at the last")
-    group.add_argument("--projector_hidden_size", type=COUNT, default=4096, help="hidden width of the projector")
-    group.add_argument("--projection_size", type=COUNT, default=256, help="width of projections and predictions")
-    group.add_argument("--predictor_hidden_size", type=COUNT, default=4096, help="hidden width of the predictor")
+    group.add_argument("--projector_hidden_size", type=HEAD_WIDTH, default=4096, help="hidden width of the projector")
+    group.add_argument("--projection_size", type=HEAD_WIDTH, default=256, help="width of projections and predictions")
+    group.add_argument("--predictor_hidden_size", type=HEAD_WIDTH, default=4096, help="hidden width of the predictor")
     group.add_argument("--probe", type=boolean, default=True, help="a linear probe beside BYOL where there are labels")
 
     group = parser.add_argument_group("Optimizer parameters")
     group.add_argument("--opt", choices=("lars", "sgd", "adamw"), default="lars", help="optimizer")
     group.add_argument("--momentum", type=number(float, 0, below=1), default=0.9, help="of lars and sgd")
-    group.add_argument("--weight_decay", type=NOT_NEGATIVE, default=1e-6, help="not of biases and norms")
-    group.add_argument("--trust_coefficient", type=POSITIVE, default=1e-3, help="of lars")
+    group.add_argument(
+        "--weight_decay",
+        type=number(float, 0, 1, why="more outweighs every gradient"),
+        default=1e-6,
+        help="not of biases and norms",
+    )
+    group.add_argument(
+        "--trust_coefficient",
+        type=number(float, maximum=1000, above=0, why="a step in units of the weights"),
+        default=1e-3,
+        help="of lars",
+    )
 
     group = parser.add_argument_group("Scheduler parameters")
     group.add_argument("--scheduler", choices=("cosine_decay",), default="cosine_decay", help="after the warm-up")
@@ -224,7 +225,7 @@ def create_parser():
 
 
 def parse_args(argv=None):
-    """Reads the command line and the recipe it names.
+    """Reads the command line and the recipe it names, and checks all that can be checked without the data.
 
     Args:
         argv (list[str]): Arguments; those of the process by default.
@@ -233,17 +234,36 @@ def parse_args(argv=None):
         argparse.Namespace: One attribute a key.
 
     Raises:
-        FileNotFoundError: The recipe is not there.
-        ValueError: An unknown key or flag, or a value of the wrong type, sign, length or choice; the message names it.
+        OSError: The recipe is not there or cannot be read.
+        ValueError: An unknown key or flag, or a value of the wrong type, sign, size, length or choice; the message
+            names it.
     """
     parser = create_parser()
-    actions = {action.dest: action for action in parser._actions if action.dest not in ("help", "config")}
-    recipe, _ = _only_config().parse_known_args(argv)
-    if recipe.config is not None:
-        parser.set_defaults(**_read_recipe(Path(recipe.config), parser, actions))
-    args, unknown = parser.parse_known_args(argv)
+    actions = {action.dest: action for action in parser._actions if action.dest != "help"}
+    flags, unknown = parser.parse_known_args(
+        argv, argparse.Namespace(**{**dict.fromkeys(actions, _NOT_GIVEN), "config": []})
+    )
     if unknown:
-        raise ValueError(f"{unknown[0]}: no such flag{_nearest(unknown[0].lstrip('-').split('=')[0], actions, '--')}")
+        flag = unknown[0].split("=")[0]
+        raise ValueError(f"{cut(unknown[0])}: no such flag{nearest(flag.lstrip('-'), actions, '--')}")
+    given = {key: value for key, value in vars(flags).items() if value is not _NOT_GIVEN}
+    configs = given.pop("config")
+    if len(configs) > 1:
+        raise ValueError(f"--config: given {len(configs)} times; a run has one recipe, and flags go over it")
+    actions.pop("config")
+    if configs:
+        given = {**read_recipe(Path(configs[0]), parser, actions), **given}
+    defaults = {key: action.default for key, action in actions.items()}
+    args = argparse.Namespace(**{**defaults, **given, "config": configs[0] if configs else None})
+    _check(args)
+    _warn_of_unused(args, given)
+    return args
+
+
+def _check(args):
+    for key, value in vars(args).items():
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError(f"{key}: {quoted(value)} holds a NUL character")
     for key in ("resume", "ckpt_path", "pretrained_from", "ckpt_save_dir", "data_dir", "results"):
         if getattr(args, key) == "":
             raise ValueError(f"{key}: is empty; was a variable not set?")
@@ -253,71 +273,19 @@ def parse_args(argv=None):
         value = getattr(args, key)
         if len(value) not in (count, 2 * count):
             raise ValueError(f"{key}: takes {count} or, one set a view, {2 * count} numbers, not {len(value)}")
-    return args
+    numbers = 3 * args.batch_size * args.image_resize**2
+    if numbers > LARGEST_INT:
+        raise ValueError(
+            f"batch_size: {args.batch_size} images of {args.image_resize} x {args.image_resize} pixels are {numbers} "
+            f"numbers, and a tensor has at most {LARGEST_INT}; lower batch_size or image_resize"
+        )
+    two_view_transform_from_args(args)
+    eval_transform_from_args(args)
 
 
-def _only_config():
-    parser = Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-c", "--config")
-    return parser
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML whose mappings name each key once."""
-
-    def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = [key for key in keys if keys.count(key) > 1]
-        if twice:
-            raise yaml.YAMLError(f"'{twice[0]}' stands there more than once")
-        return super().construct_mapping(node, deep)
-
-
-def _read_recipe(path, parser, actions):
-    if not path.is_file():
-        raise FileNotFoundError(f"--config: no recipe '{path}'")
-    try:
-        recipe = yaml.load(path.read_text(), _UniqueKeys)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
-    recipe = {} if recipe is None else recipe
-    if not isinstance(recipe, dict):
-        raise ValueError(f"{path}: a recipe is lines of 'key: value'")
-    values = {}
-    for key, value in recipe.items():
-        if key not in actions:
-            raise ValueError(f"{path}: unknown key '{key}'{_nearest(str(key), actions)}")
-        try:
-            values[key] = _convert(parser, actions[key], value)
-        except (argparse.ArgumentError, argparse.ArgumentTypeError, ValueError) as error:
-            raise ValueError(f"{path}: {key}: {getattr(error, 'message', error)}") from None
-    return values
-
-
-def _convert(parser, action, value):
-    """Passes a YAML value through the parser of its flag, so that a key and a flag accept the same."""
-    if value is None:
-        if action.default is not None:
-            raise ValueError("has no value")
-        return None
-    if isinstance(value, bool) and action.type not in (boolean, resume_from):
-        raise ValueError(f"takes no {value}")
-    is_list = action.nargs not in (None, "?")
-    if isinstance(value, dict) or (isinstance(value, list) and not is_list):
-        raise ValueError(f"takes one value, not {value}")
-    items = _flatten(value) if is_list else [value]
-    if not items or (isinstance(action.nargs, int) and len(items) != action.nargs):
-        raise ValueError(f"takes {action.nargs if isinstance(action.nargs, int) else 'some'} values, not {len(items)}")
-    items = [parser._get_value(action, item if isinstance(item, str) else repr(item)) for item in items]
-    for item in items:
-        parser._check_value(action, item)
-    return items if is_list else items[0]
-
-
-def _flatten(value):
-    return [leaf for item in value for leaf in _flatten(item)] if isinstance(value, list) else [value]
-
-
-def _nearest(key, actions, prefix=""):
-    near = difflib.get_close_matches(key, actions, n=1, cutoff=0.5)
-    return f"; nearest: {prefix}{near[0]}" if near else "; --help lists them all"
+def _warn_of_unused(args, given):
+    """Where of two keys that were given only one counts."""
+    if args.lr is not None and "base_lr" in given:
+        logger.warning(f"base_lr: {args.base_lr:g} is not used: lr {args.lr:g} is given, and is the peak itself")
+    if args.amp_level == "O0" and "amp_dtype" in given:
+        logger.warning(f"amp_dtype: {args.amp_dtype} is not used: amp_level O0 computes in float32")

@@ -7,17 +7,20 @@ import os
 import sys
 from pathlib import Path
 
-import numpy as np
-import yaml
+from mindbyol.command import one_line_errors, packages
 
-from mindspore import Tensor
+with packages("train.py"):
+    import numpy as np
+    import yaml
 
-from config import parse_args
-from mindbyol import runtime
-from mindbyol.build import Plan, create_byol, create_train_step, read_start, start_from
-from mindbyol.callbacks import NonFiniteLoss, StopSignals, TrainLog, setup_logging
-from mindbyol.data import DataError, pretrain_loader_from_args, source_from_args
-from mindbyol.run_state import RunState, holds_run, make_output_folder
+    from mindspore import Tensor
+
+    from config import parse_args
+    from mindbyol import runtime
+    from mindbyol.build import Plan, create_byol, create_train_step, read_start, start_from
+    from mindbyol.callbacks import NonFiniteLoss, StopSignals, TrainLog, setup_logging
+    from mindbyol.data import DataError, pretrain_loader_from_args, source_from_args
+    from mindbyol.run_state import RunState, holds_run, make_output_folder
 
 logger = logging.getLogger("mindbyol.train")
 
@@ -170,13 +173,12 @@ def save_due(args, plan, step):
     return end_of_epoch or bool(args.ckpt_save_steps and step % args.ckpt_save_steps == 0)
 
 
+@one_line_errors("train.py", errors=())
 def main(argv=None):
-    setup_logging()
-    try:
+    with one_line_errors("train.py"):
+        setup_logging()
         args = parse_args(argv)
         prepared = prepare(args)
-    except (ValueError, OSError, DataError) as error:
-        sys.exit(f"train.py: {error}")
     try:
         finished = train(args, *prepared)
     except (NonFiniteLoss, DataError, OSError) as error:

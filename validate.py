@@ -3,19 +3,21 @@
 import json
 import logging
 import os
-import sys
 from pathlib import Path
 
-import mindspore as ms
+from mindbyol.command import one_line_errors, packages
 
-from config import parse_args
-from mindbyol import checkpoint, runtime
-from mindbyol.backbones import create_backbone
-from mindbyol.byol import Normalize
-from mindbyol.callbacks import setup_logging
-from mindbyol.data import DataError, eval_loader_from_args, source_from_args
-from mindbyol.evaluation.features import FeatureExtractor, extract
-from mindbyol.evaluation.knn import WeightedKNN
+with packages("validate.py"):
+    import mindspore as ms
+
+    from config import parse_args
+    from mindbyol import checkpoint, runtime
+    from mindbyol.backbones import create_backbone
+    from mindbyol.byol import Normalize
+    from mindbyol.callbacks import setup_logging
+    from mindbyol.data import DataError, eval_loader_from_args, source_from_args
+    from mindbyol.evaluation.features import FeatureExtractor, extract
+    from mindbyol.evaluation.knn import WeightedKNN
 
 logger = logging.getLogger("mindbyol.validate")
 
@@ -101,9 +103,10 @@ def report(args, bank, queries, scores):
     beside.replace(args.results)
 
 
+@one_line_errors("validate.py", errors=(DataError, OSError))
 def main(argv=None):
-    setup_logging()
-    try:
+    with one_line_errors("validate.py"):
+        setup_logging()
         args = parse_args(argv)
         if args.results:
             check_results(Path(args.results))
@@ -114,21 +117,16 @@ def main(argv=None):
         extractors = {"trained": create_extractor(args)}
         if args.baselines:
             extractors.update({"untrained": untrained_extractor(args), "pixels": pixels})
-    except (ValueError, OSError) as error:
-        sys.exit(f"validate.py: {error}")
 
     gather = runtime.Communicator(world).gather
     scores = {}
     for what, extractor in extractors.items():
         if extractor is None:
             continue
-        try:
-            features = [
-                extract(extractor, eval_loader_from_args(args, source, world.rank, world.ranks), gather)
-                for source in (bank, queries)
-            ]
-        except DataError as error:
-            sys.exit(f"validate.py: {error}")
+        features = [
+            extract(extractor, eval_loader_from_args(args, source, world.rank, world.ranks), gather)
+            for source in (bank, queries)
+        ]
         if world.rank > 0:  # every rank has extracted its share; one scores
             continue
         scores[what] = WeightedKNN(ks, args.knn_temperature).fit(*features[0]).score(*features[1])

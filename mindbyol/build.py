@@ -13,6 +13,7 @@ from mindbyol.heads import MLP, dense
 from mindbyol.lars import LARS, excluded_from_lars
 from mindbyol.precision import set_precision
 from mindbyol.train_step import LossScale
+from mindbyol.values import LARGEST_INT
 from mindbyol.weights import load_pretrained
 
 logger = logging.getLogger(__name__)
@@ -35,8 +36,9 @@ class Plan:
         peak_lr (float): Learning rate at the end of the warm-up.
 
     Raises:
-        ValueError: There are fewer images than one step takes, the warm-up outlasts the run, or the effective batch is
-            no multiple of what the devices take at a time.
+        ValueError: There are fewer images than one step takes, more steps than int32 counts, the warm-up outlasts the
+            run, the rate at the end is above the peak, or the effective batch is no multiple of what the devices take
+            at a time.
     """
 
     def __init__(self, args, num_images, ranks=1):
@@ -59,12 +61,22 @@ class Plan:
                 f"the training split has {num_images}"
             )
         self.total_steps = args.epoch_size * self.steps_per_epoch
+        if self.total_steps > LARGEST_INT:
+            raise ValueError(
+                f"epoch_size: {args.epoch_size} epochs of {self.steps_per_epoch} steps are {self.total_steps} steps, "
+                f"and steps are counted in int32, up to {LARGEST_INT}"
+            )
         self.warmup_steps = math.floor(args.warmup_epochs * num_images / self.effective_batch)
         if self.warmup_steps >= self.total_steps:
             raise ValueError(f"warmup_epochs: {args.warmup_epochs} epochs of warm-up in a run of {args.epoch_size}")
         self.peak_lr = (
             schedules.scaled_learning_rate(args.base_lr, self.effective_batch) if args.lr is None else args.lr
         )
+        if args.min_lr > self.peak_lr:
+            raise ValueError(
+                f"min_lr: {args.min_lr:g}, the rate at the end, is above the peak of {self.peak_lr:g}: "
+                "the rate would rise where it is to decay"
+            )
 
     @staticmethod
     def _accumulation(args, ranks):

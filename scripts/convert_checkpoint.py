@@ -12,11 +12,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from mindbyol.command import Parser, one_line_errors, packages  # noqa: E402
 
-def main(argv=None):
+with packages():
+    from mindbyol.weights.convert import convert
     from mindbyol.weights.layouts import FAMILIES
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+@one_line_errors()
+def main(argv=None):
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", help="checkpoint file; PyTorch is not needed, and nothing in it is executed")
     parser.add_argument("-o", "--output", required=True, help="file to write, ending in .ckpt")
     parser.add_argument("--from", dest="family", default="auto", help=f"auto, or one of {', '.join(FAMILIES)}")
@@ -28,15 +33,9 @@ def main(argv=None):
     )
     parser.add_argument("--allow-unmatched", action="store_true", help="leave out what does not match")
     args = parser.parse_args(argv)
-
-    from mindbyol.weights.convert import convert
-
     for line in convert(args.source, args.output, args.family, args.model, args.padding, args.allow_unmatched):
         print(line)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    main()

@@ -14,40 +14,43 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from mindbyol.command import Parser, one_line_errors, packages  # noqa: E402
 
-def main(argv=None):
-    import mindbyol  # noqa: F401  isort: skip  (before MindSpore: it sets up the CPU)
+with packages():
     import mindspore as ms
     from mindspore import communication
 
-    import config
     from mindbyol.byol import Normalize
     from mindbyol.checkpoint import digest
     from mindbyol.data import EvalTransform, create_source
     from mindbyol.data.names import printable
     from mindbyol.evaluation.embedding import Embedding
     from mindbyol.evaluation.features import FeatureExtractor
+    from mindbyol.values import IMAGE_SIZE, WORKERS, number
     from mindbyol.weights import read_weights
     from mindbyol.weights.files import check_output
     from mindbyol.weights.networks import build
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+@one_line_errors()
+def main(argv=None):
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ckpt_path", required=True)
     parser.add_argument("--data_dir", required=True, help="folder; images at any depth")
     parser.add_argument("-o", "--output", required=True, help="file to write: .npz, .csv or .parquet")
-    parser.add_argument("--batch_size", type=config.COUNT, default=64)
+    parser.add_argument("--batch_size", type=number(int, 1, 65536), default=64)
     parser.add_argument(
         "--image_resize",
-        type=config.number(int, 8, 4096),
+        type=IMAGE_SIZE,
         help="side in pixels; the one of the training by default, else 224",
     )
     parser.add_argument(
         "--crop_pct",
-        type=config.number(float, maximum=1, above=0),
+        type=number(float, maximum=1, above=0),
         default=0.875,
         help="side of the centre crop, of the shorter side",
     )
-    parser.add_argument("--num_parallel_workers", type=config.COUNT)
+    parser.add_argument("--num_parallel_workers", type=WORKERS)
     parser.add_argument("--device_target", choices=("Ascend", "GPU", "CPU"))
     args = parser.parse_args(argv)
 
@@ -81,7 +84,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError, RuntimeError) as error:
-        sys.exit(f"error: {error}")
+    main()

@@ -9,13 +9,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from mindbyol.command import Parser, one_line_errors, packages  # noqa: E402
 
-def main(argv=None):
+with packages():
     from mindbyol.weights.convert import read_weights
     from mindbyol.weights.export import FORMATS, export
     from mindbyol.weights.files import check_output
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+@one_line_errors()
+def main(argv=None):
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ckpt_path", help="mindbyol's checkpoint, or any that convert_checkpoint.py reads")
     parser.add_argument("--format", required=True, choices=FORMATS)
     parser.add_argument("-o", "--output", help="file to write; beside the checkpoint if not given")
@@ -35,7 +39,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    main()

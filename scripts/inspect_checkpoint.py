@@ -12,11 +12,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from mindbyol.command import Parser, one_line_errors, packages  # noqa: E402
 
-def main(argv=None):
+with packages():
     from mindbyol.weights.inspect import describe
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+@one_line_errors()
+def main(argv=None):
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", help="checkpoint file")
     parser.add_argument("--model", help="MindCV's name of the network, for others than ResNets without a model card")
     args = parser.parse_args(argv)
@@ -25,7 +29,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    main()

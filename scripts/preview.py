@@ -13,16 +13,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import matplotlib  # noqa: E402
+from mindbyol.command import Parser, one_line_errors, packages  # noqa: E402
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+with packages():
+    import matplotlib
 
-from config import parse_args  # noqa: E402
-from mindbyol.data import DataError, source_from_args, two_view_transform_from_args  # noqa: E402
-from mindbyol.data.augmentation import permutation  # noqa: E402
-from mindbyol.data.decode import decode  # noqa: E402
-from mindbyol.data.names import printable  # noqa: E402
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from config import parse_args
+    from mindbyol.data import DataError, source_from_args, two_view_transform_from_args
+    from mindbyol.data.augmentation import permutation
+    from mindbyol.data.decode import decode
+    from mindbyol.data.names import printable
+    from mindbyol.values import LARGEST_INT, number
 
 
 def describe(operations):
@@ -69,24 +73,20 @@ def draw_grid(source, transform, seed, epoch, indices):
     return figure
 
 
+@one_line_errors()
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", default="preview.png", help="PNG file to write (default: preview.png)")
-    parser.add_argument("--images", type=int, default=4, help="number of images (default: 4)")
-    parser.add_argument("--epoch", type=int, default=0, help="epoch whose views are shown, from 0 (default: 0)")
+    parser.add_argument("--images", type=number(int, 1, 1000), default=4, help="number of images (default: 4)")
+    parser.add_argument(
+        "--epoch", type=number(int, 0, LARGEST_INT), default=0, help="epoch whose views are shown, from 0 (default: 0)"
+    )
     own, recipe = parser.parse_known_args(argv)
-    if own.images < 1:
-        parser.error(f"--images is {own.images}; it must be at least 1")
-    try:
-        args = parse_args(recipe)
-        source = source_from_args(args, args.train_split)
-        indices = permutation(args.seed, own.epoch, len(source))[: own.images].tolist()
-        figure = draw_grid(source, two_view_transform_from_args(args), args.seed, own.epoch, indices)
-        figure.savefig(own.output, format="png", dpi=80)
-    except (OSError, ValueError, DataError) as error:
-        sys.exit(f"error: {error}")
+    args = parse_args(recipe)
+    source = source_from_args(args, args.train_split)
+    indices = permutation(args.seed, own.epoch, len(source))[: own.images].tolist()
+    figure = draw_grid(source, two_view_transform_from_args(args), args.seed, own.epoch, indices)
+    figure.savefig(own.output, format="png", dpi=80)
     print(
         f"{printable(own.output)}: {len(indices)} images of {source.description}, epoch {own.epoch}, seed {args.seed}"
     )

@@ -1,4 +1,8 @@
+import logging
+import os
+
 import pytest
+import yaml
 
 from config import parse_args
 
@@ -60,6 +64,34 @@ def test_a_power_of_ten_without_a_dot_is_a_number(tmp_path):
         ("ckpt_path: false", "ckpt_path: takes no False"),
         ("mean: [0.485, 0.456, 0.406]\nstd: [0.229, 0.224, 0.225]", "std: .* 0-255"),
         ("data_dir: ''", "data_dir: is empty"),
+        (r'data_dir: "a\0b"', "data_dir: .* holds a NUL character"),
+        ("&a [*a]", "recipe.yaml: line 1: no anchors and aliases"),
+        ("scale: &a [0.1, 1]\nratio: *a", "recipe.yaml: line 1: no anchors and aliases"),
+        ("scale: " + 20000 * "[", "recipe.yaml: line 1: nested too deep"),
+        ("scale:\n" + "\n".join(i * " " + "-" for i in range(200)), "recipe.yaml: line 4: nested too deep"),
+        ("batch_size: {a: 1}", "recipe.yaml: batch_size: takes no keys of its own"),
+        ("? [a]\n: 1", "recipe.yaml: line 1: a key is one word"),
+        ("batch_size: !!python/object:os.system 3", "recipe.yaml: batch_size: 'tag:.*' is no kind of value"),
+        ("batch_size: 1_6", "recipe.yaml: batch_size: '1_6' is not a whole number in plain digits"),
+        ("batch_size: １６", "recipe.yaml: batch_size: '１６' is not a whole number"),
+        ("epoch_size: 1:30", "recipe.yaml: epoch_size: '1:30' is not a whole number"),
+        ("batch_size: 010", "recipe.yaml: batch_size: '010' is not a whole number"),
+        ("batch_size: 0x10", "recipe.yaml: batch_size: '0x10' is not a whole number"),
+        ("base_lr: 1_0.5", "recipe.yaml: base_lr: '1_0.5' is not a number"),
+        ("seed: " + 5000 * "9", r"seed: 9{60}\.\.\. is far too large"),
+        ("epoch_size: 1000000000", "epoch_size: 1000000000 is above 1000000 .epochs, not steps"),
+        ("projector_hidden_size: 1000000000", "is above 32768 .published heads"),
+        ("num_parallel_workers: 5000", "5000 is above 256 .more workers than cores gain nothing"),
+        ("image_resize: 100000", "100000 is above 4096"),
+        (
+            "batch_size: 60000\nimage_resize: 2000",
+            "batch_size: 60000 images of 2000 x 2000 pixels .* at most 2147483647",
+        ),
+        ("weight_decay: 1e38", "1e38 is above 1 .more outweighs every gradient"),
+        ("mean: [1e38, 0, 0]", "1e38 is above 255 .pixels are 0-255"),
+        ("std: [1e-38, 57, 57]", "1e-38 is too small for a float32"),
+        ("std: [1e-3, 57, 57]", "1e-3 is below 0.1 .pixels are 0-255"),
+        ("log_interval: 100000000000000000000", "is above 2147483647 .counters are int32"),
     ],
 )
 def test_errors_name_the_file_and_the_key(tmp_path, text, message):
@@ -74,6 +106,10 @@ def test_errors_name_the_file_and_the_key(tmp_path, text, message):
         (["--batch_size", "x"], "--batch_size: 'x' is not a whole number"),
         (["--epoch_size", "0"], "--epoch_size: 0 is below 1"),
         (["--resume", ""], "resume: is empty"),
+        (["--epoch_size", "100000000000000000000"], "--epoch_size: 1.* is above 1000000"),
+        (["--num_parallel_workers", "5000"], "--num_parallel_workers: 5000 is above 256"),
+        (["-c", "a.yaml", "--config=b.yaml"], "--config: given 2 times"),
+        (["--hue\n", "1"], r"^--hue\\n: no such flag"),
     ],
 )
 def test_errors_name_the_flag(argv, message):
@@ -89,3 +125,48 @@ def test_resume_in_a_recipe_is_the_newest_or_none(tmp_path):
 def test_missing_recipe():
     with pytest.raises(FileNotFoundError, match="--config: no recipe 'nowhere.yaml'"):
         parse_args(["-c", "nowhere.yaml"])
+
+
+def test_recipes_that_are_no_regular_file_or_none_at_all(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path, tmp_path / "fifo", "/dev/zero"):
+        with pytest.raises(OSError, match=f"--config: '{path}' is no regular file"):
+            parse_args(["-c", str(path)])
+    with open(tmp_path / "huge", "wb") as file:
+        file.truncate(10**11)
+    with pytest.raises(ValueError, match="huge: has more than 64 kB"):
+        parse_args(["-c", str(tmp_path / "huge")])
+    (tmp_path / "latin.yaml").write_bytes(b"model: \xe9")
+    with pytest.raises(ValueError, match="latin.yaml: is no UTF-8 text"):
+        parse_args(["-c", str(tmp_path / "latin.yaml")])
+    with pytest.raises(OSError, match="--config: cannot read 'a{300}' .File name too long"):
+        parse_args(["-c", 300 * "a"])
+
+
+def test_texts_stay_what_is_written(tmp_path):
+    args = parse_args(["-c", recipe(tmp_path, "ckpt_save_dir: 2024-01-01\ndata_dir: 010\nlr: ~")])
+    assert (args.ckpt_save_dir, args.data_dir, args.lr) == ("2024-01-01", "010", None)
+
+
+def test_the_resolved_recipe_is_a_recipe(tmp_path):
+    args = parse_args(["--seed", "7", "--scale", "0.2", "1"])
+    config = {key: value for key, value in vars(args).items() if key not in ("config", "resume")}
+    again = parse_args(["-c", recipe(tmp_path, yaml.safe_dump(config))])
+    assert {**vars(again), "config": None} == vars(args)
+
+
+@pytest.mark.parametrize(
+    "text, flags, message",
+    [
+        ("base_lr: 0.3", ["--lr", "0.1"], "base_lr: 0.3 is not used: lr 0.1 is given"),
+        ("lr: 0.1", ["--base_lr", "0.2"], "base_lr: 0.2 is not used: lr 0.1 is given"),
+        ("amp_dtype: bfloat16", [], "amp_dtype: bfloat16 is not used: amp_level O0"),
+        ("base_lr: 0.3", [], None),
+        ("lr: 0.3", [], None),
+        ("amp_dtype: float16", ["--amp_level", "O2"], None),
+    ],
+)
+def test_of_two_keys_that_one_counts_is_said(tmp_path, caplog, text, flags, message):
+    with caplog.at_level(logging.WARNING):
+        parse_args(["-c", recipe(tmp_path, text), *flags])
+    assert [record.message.startswith(message or "") for record in caplog.records] == [True] * (message is not None)

@@ -9,7 +9,7 @@ from PIL import Image
 
 import train
 import validate
-from mindbyol import checkpoint
+from mindbyol import build, checkpoint
 
 RECIPE = str(Path(__file__).parents[2] / "configs/byol/byol_resnet18_digits_cpu.yaml")
 
@@ -66,6 +66,29 @@ def test_unknown_key_and_wrong_value(tmp_path):
     assert "--batch_size: -4 is below 2" in train_error(tmp_path, "--batch_size", "-4")
 
 
+@pytest.mark.parametrize("main", [train.main, validate.main])
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--scale", "0.9", "0.1"], "scale is (0.9, 0.1); it must"),
+        (["--ratio", "2", "1"], "ratio is (2.0, 1.0); it must"),
+        (["--blur_sigma", "2", "1"], "blur_sigma is (2.0, 1.0); it must"),
+        (["--color_jitter", "0", "0", "0", "0.6"], "have a hue of at most 0.5"),
+    ],
+)
+def test_views_are_checked_before_the_data_are_opened(main, flags, message):
+    assert message in error_of(main, "--data_dir", "/nowhere", *flags)
+
+
+def test_more_steps_than_int32_counts_and_a_rate_that_would_rise(tmp_path, monkeypatch):
+    argv = ["-c", RECIPE, "--epoch_size", "1000000", "--batch_size", "2"]
+    monkeypatch.setattr(build, "LARGEST_INT", 10**8)  # of a data set with three times as many images
+    assert "epoch_size: 1000000 epochs of 721 steps are 721000000 steps" in train_error(tmp_path, *argv)
+    assert "min_lr: 3, the rate at the end, is above the peak of 0.5" in train_error(
+        tmp_path, "-c", RECIPE, "--lr", "0.5", "--min_lr", "3"
+    )
+
+
 def test_batch_larger_than_the_data(tmp_path, photo_folder):
     message = train_error(tmp_path, "--data_dir", photo_folder, "--batch_size", "5")
     assert "batch_size: a step takes 5 images" in message and "the training split has 4" in message
@@ -106,8 +129,9 @@ def test_checkpoints_that_do_not_fit(tmp_path, main):
 
 
 def test_validate_needs_labels_and_a_checkpoint(tmp_path, photo_folder):
+    (photo_folder / "val").symlink_to("train")
     message = error_of(validate.main, "--dataset", "folder", "--data_dir", photo_folder, "--ckpt_path", "x")
-    assert "no labels to score with" in message or "val" in message
+    assert "no labels to score with" in message
     assert "ckpt_path: which checkpoint" in error_of(validate.main, "-c", RECIPE)
 
 
