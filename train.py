@@ -19,6 +19,7 @@ with packages("train.py"):
     from mindbyol import runtime
     from mindbyol.build import Plan, create_byol, create_train_step, read_start, start_from
     from mindbyol.callbacks import NonFiniteLoss, StopSignals, TrainLog, setup_logging
+    from mindbyol.checkpoint import NonFinite
     from mindbyol.data import DataError, pretrain_loader_from_args, source_from_args
     from mindbyol.run_state import RunState, holds_run, make_output_folder
 
@@ -88,7 +89,11 @@ def announce(args, world, source, plan, network, num_classes):
     """Writes the resolved recipe beside the checkpoints, and what matters of it to the log."""
     if world.rank == 0:
         config = {key: value for key, value in vars(args).items() if key not in ("config", "resume")}
-        (Path(args.ckpt_save_dir) / "config.yaml").write_text(yaml.safe_dump(config))
+        file = Path(args.ckpt_save_dir) / "config.yaml"
+        try:
+            file.write_text(yaml.safe_dump(config))
+        except OSError as error:
+            raise OSError(f"cannot write '{file}': {error.strerror}") from error
     scaled = f" = {args.base_lr:g} * {plan.effective_batch} / 256" if args.lr is None else " (--lr, not scaled)"
     logger.info(
         "Essential Experiment Configurations:\n"
@@ -181,7 +186,7 @@ def main(argv=None):
         prepared = prepare(args)
     try:
         finished = train(args, *prepared)
-    except (NonFiniteLoss, DataError, OSError) as error:
+    except (NonFiniteLoss, NonFinite, DataError, OSError) as error:
         logger.error(error)
         sys.exit(1)
     if not finished:

@@ -83,7 +83,9 @@ def pixels(images):
 
 def check_results(path):
     """Before an hour of scoring: can the scores be written?"""
-    if path.is_dir() or not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
+    if path.exists() and not path.is_file():
+        raise OSError(f"results: '{path}' is no regular file: name a new one")
+    if not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
         raise OSError(f"results: cannot write '{path}': is it a file in a folder that exists and may be written to?")
 
 
@@ -98,9 +100,10 @@ def report(args, bank, queries, scores):
         "knn_temperature": args.knn_temperature,
         "scores": scores,
     }
-    beside = Path(f"{args.results}.partial")
+    path = Path(args.results).resolve()  # of a link, the file that it points to
+    beside = path.with_name(f"{path.name}.partial")
     beside.write_text(json.dumps(content, indent=2) + "\n")
-    beside.replace(args.results)
+    beside.replace(path)
 
 
 @one_line_errors("validate.py", errors=(DataError, OSError))

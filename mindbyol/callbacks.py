@@ -39,7 +39,7 @@ def setup_logging(folder=None, rank=0):
         handler.close()
     handlers = [_TerminalHandler()] if rank == 0 else []
     if folder is not None:
-        handlers.append(logging.FileHandler(Path(folder) / f"rank{rank}.log"))
+        handlers.append(_LogFile(Path(folder) / f"rank{rank}.log"))
     formatter = logging.Formatter("[%(asctime)s] %(name)s %(levelname)s - %(message)s", "%Y-%m-%d %H:%M:%S")
     for handler in handlers:
         handler.setFormatter(formatter)
@@ -78,6 +78,17 @@ class _TerminalHandler(logging.Handler):
     def emit(self, record):
         tqdm.write(self.format(record), file=sys.stdout)
         sys.stdout.flush()
+
+
+class _LogFile(logging.FileHandler):
+    """Says once that it cannot be written to, instead of a traceback a line: a run need not end for its log."""
+
+    failed = False
+
+    def handleError(self, record):
+        if not self.failed:
+            self.failed = True
+            print(f"{self.baseFilename} cannot be written: {sys.exc_info()[1]}", file=sys.stderr)
 
 
 class TrainLog:
@@ -134,10 +145,17 @@ class TrainLog:
 
     @property
     def state(self):
-        """All that the lines to come are made of, as JSON can hold it; waits for the device."""
+        """All that the lines to come are made of, as JSON can hold it; waits for the device.
+
+        Raises:
+            NonFiniteLoss: A loss since the last line is not finite: a checkpoint of it would be worth nothing.
+        """
         now = time.perf_counter()
+        values = self._values()
+        if values:
+            self._stop_unless_finite(np.array(values))
         return {
-            "pending": self._values(),
+            "pending": values,
             "overflows": self.last_overflows,
             "seconds": now - self.started,
             "line_seconds": now - self.last_time,
@@ -175,14 +193,7 @@ class TrainLog:
     def _line(self, epoch, batch):
         values = np.array(self._values())
         steps = len(values) / self.plan.accumulation
-        if not np.isfinite(values[:, 0]).all():
-            bad = int(np.argmin(np.isfinite(values[:, 0])))
-            step = self.step - (len(values) - 1 - bad) // self.plan.accumulation
-            raise NonFiniteLoss(
-                f"the loss is {values[bad, 0]} at step {step}: "
-                "the run stops. Checkpoints from before it are good; try a smaller --base_lr (or --lr), a longer "
-                "--warmup_epochs, or look at the images"
-            )
+        self._stop_unless_finite(values)
         now = time.perf_counter()
         seconds, waited = now - self.last_time, self.wait - self.last_wait
         self.last_time, self.last_wait = now, self.wait
@@ -199,8 +210,11 @@ class TrainLog:
             "data_wait_share": round(waited / seconds, 4),
             "eta_seconds": round((self.plan.total_steps - self.step) * seconds / steps),
         }
-        self.metrics.write(json.dumps(record) + "\n")
-        self.metrics.flush()
+        try:
+            self.metrics.write(json.dumps(record) + "\n")
+            self.metrics.flush()
+        except OSError as error:
+            raise OSError(f"cannot write '{self.metrics.name}': {error.strerror}") from error
         probe = f"probe: {100 * record['probe_accuracy']:.1f}%, " if "probe_accuracy" in record else ""
         logger.info(
             f"Epoch: [{epoch}/{self.epochs}], batch: [{batch}/{self.plan.steps_per_epoch}], "
@@ -223,6 +237,17 @@ class TrainLog:
                 "--base_tau, a smaller --base_lr, or a larger --batch_size"
             )
         self.pending.clear()
+
+    def _stop_unless_finite(self, values):
+        finite = np.isfinite(values[:, 0])
+        if not finite.all():
+            bad = int(np.argmin(finite))
+            step = self.step - (len(values) - 1 - bad) // self.plan.accumulation
+            raise NonFiniteLoss(
+                f"the loss is {values[bad, 0]} at step {step}: "
+                "the run stops. Checkpoints from before it are good; try a smaller --base_lr (or --lr), a longer "
+                "--warmup_epochs, or look at the images"
+            )
 
     def _stop_if_all_overflow(self, values, last):
         """Stops a run in which every step overflows at a loss scale that does not change."""
@@ -256,7 +281,8 @@ class TrainLog:
 
     def close(self):
         self.bar.close()
-        self.metrics.close()
+        with contextlib.suppress(OSError):  # a full disk, of which the last line has told
+            self.metrics.close()
 
 
 def _clock(seconds):

@@ -26,6 +26,10 @@ _CARD, _DIGEST = "card", "digest"
 UNFINISHED = ".*.partial.*"
 
 
+class NonFinite(ValueError):
+    """Weights hold NaN or infinite values."""
+
+
 def digest(arrays, card=""):
     """SHA-256 over names, types, shapes and values, independent of order.
 
@@ -185,3 +189,19 @@ def load_backbone(backbone, path, model):
     count = load_into(backbone, arrays, path)
     logger.info(f"{path}: backbone {count}/{count} loaded, 0 missing, 0 unexpected")
     return card
+
+
+def check_finite(arrays, source):
+    """Makes sure that weights can be used.
+
+    Args:
+        arrays (dict[str, ndarray]): By name.
+        source (str): What to call them in messages: a path.
+
+    Raises:
+        NonFinite: Some values are NaN or infinite; the message names the first parameter with such values.
+    """
+    bad = [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
+    if bad:
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise NonFinite(f"{source}: {bad[0]}{more} of {len(arrays)} arrays hold values that are NaN or infinite")

@@ -65,14 +65,14 @@ def one_line_errors(prefix="error", errors=(ValueError, OSError, RuntimeError)):
     except ImportError as error:
         if (error.name or "").partition(".")[0] in _OURS:
             raise
-        sys.exit(f"{prefix}: {_escaped(str(error))} in {sys.executable}: pip install -r requirements.txt")
+        sys.exit(f"{prefix}: {escaped(str(error))} in {sys.executable}: pip install -r requirements.txt")
     except errors as error:
-        sys.exit(f"{prefix}: {_escaped(str(error)) or type(error).__name__}")
+        sys.exit(f"{prefix}: {escaped(str(error)) or type(error).__name__}")
     finally:
         _flush_stdout(prefix)
 
 
-def _escaped(text):
+def escaped(text):
     """The text with control characters, but for new lines, and what is no Unicode written as escapes."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 

@@ -14,6 +14,7 @@ import mindspore as ms
 
 import mindbyol
 from mindbyol import checkpoint
+from mindbyol.data.sources import fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -50,11 +51,13 @@ def make_output_folder(folder, resume):
 
     Args:
         folder (Path): The folder.
-        resume (bool): Whether an earlier run goes on; a new one must not mix its checkpoints with another's.
+        resume (str): `newest` or the checkpoint with which an earlier run goes on; None for a new one, which must not
+            mix its checkpoints with another's.
 
     Raises:
         OSError: It cannot be written to.
-        ValueError: It holds checkpoints, and the run is a new one; or another process trains into it.
+        ValueError: It holds checkpoints, and the run is a new one; it holds a run, and the checkpoint to go on from
+            lies elsewhere; or another process trains into it.
     """
     folder = Path(folder)
     try:
@@ -63,6 +66,14 @@ def make_output_folder(folder, resume):
             pass
     except OSError as error:
         raise OSError(f"ckpt_save_dir: cannot write to '{folder}' ({error.strerror})") from error
+    if resume not in (None, False, True, "newest") and Path(resume).absolute().parent != folder.absolute():
+        found = [name for name in ("config.yaml", "metrics.jsonl") if (folder / name).exists()]
+        found += [file.name for file in folder.glob("*.ckpt") if not file.name.startswith(".")]
+        if found:
+            raise ValueError(
+                f"resume: '{resume}' is not in ckpt_save_dir, and '{folder}' holds {found[0]} of another run: "
+                "choose another folder to go on in"
+            )
     _lock(folder)
     for file in folder.glob(checkpoint.UNFINISHED):  # of a run that was killed while it wrote
         file.unlink()
@@ -132,6 +143,7 @@ class RunState:
             effective_batch=plan.effective_batch,
         )
         self.data = source.description
+        self.images = fingerprint(source)
 
     @property
     def epoch(self):
@@ -156,8 +168,10 @@ class RunState:
 
         Raises:
             OSError: The disk is full, say; the checkpoints before stay as they are.
+            NonFinite: Some values are not finite; nothing is written, and the checkpoints before stay.
         """
         arrays = {p.name: p.asnumpy() for p in self.step.lasting_parameters()}
+        checkpoint.check_finite(arrays, f"nothing is saved at step {self.steps}, and the run stops")
         card = {
             "model": self.args.model,
             "stem": self.args.stem,
@@ -175,7 +189,7 @@ class RunState:
             "mindspore": ms.__version__,
         }
         checkpoint.write(self.backbone, checkpoint.online_backbone(arrays), {**card, "kind": "backbone"})
-        run = {"log": log, "config": self.config}
+        run = {"log": log, "config": self.config, "images": self.images}
         checkpoint.write(self.folder / f"{self.name}.ckpt", arrays, {**card, "kind": "byol", "run": run})
         for file in self._full()[self.args.keep_checkpoint_max :]:
             file.unlink()
@@ -195,11 +209,6 @@ class RunState:
             ValueError: None is good, it is not a full one, or the recipe or the data are not those it was made with.
         """
         path, arrays, card = self._newest() if which == "newest" else (Path(which), *checkpoint.read(which))
-        if path.absolute().parent != self.folder.absolute() and self._full():
-            raise ValueError(
-                f"resume: '{path}' is not in ckpt_save_dir, and '{self.folder}' holds the checkpoints of another run: "
-                "choose another folder to go on in"
-            )
         if "run" not in card:
             raise ValueError(f"resume: '{path}' is no full checkpoint of a run; --ckpt_path starts from weights")
         run = card["run"]
@@ -209,6 +218,15 @@ class RunState:
             raise ValueError(f"resume: '{path}' was made with another recipe, and results would change: {changes}")
         if card["data"] != self.data:
             raise ValueError(f"resume: '{path}' was made with {card['data']}, not with {self.data}")
+        if run.get("images", self.images) != self.images:  # runs of earlier versions did not note them
+            names = "names" if run["images"]["names"] != self.images["names"] else "sizes or contents"
+            raise ValueError(
+                f"resume: '{path}' was made with other images than {self.data}: their number is the same, "
+                f"their {names} are not"
+            )
+        if not self.plan.total_steps >= card["step"] >= 0:
+            raise ValueError(f"resume: '{path}' is at step {card['step']} of a run of {self.plan.total_steps}")
+        checkpoint.check_finite(arrays, path)
         checkpoint.load_parameters({p.name: p for p in self.step.lasting_parameters()}, arrays, path)
         self.steps, self.log = card["step"], run["log"]
         return path
@@ -245,7 +263,9 @@ class RunState:
             raise FileNotFoundError(f"resume: no checkpoint of {self.args.model} in '{self.folder}'")
         for path in files:
             try:
-                return (path, *checkpoint.read(path))
+                arrays, card = checkpoint.read(path)
+                checkpoint.check_finite(arrays, path)
+                return path, arrays, card
             except ValueError as error:
                 logger.warning(f"resume: {error}; trying the one before")
         raise ValueError(f"resume: none of the {len(files)} checkpoints in '{self.folder}' can be read")

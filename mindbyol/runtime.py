@@ -87,6 +87,12 @@ def _join(args):
             "distribute: nothing started this process as one of several; use "
             "'msrun --worker_num 8 python train.py ...' or, for one device, --distribute False"
         )
+    absent = [name for name in ("MS_ROLE", "MS_SCHED_HOST", "MS_SCHED_PORT") if name not in os.environ]
+    if absent and "RANK_TABLE_FILE" not in os.environ:
+        raise ValueError(
+            f"distribute: MS_WORKER_NUM is set, as by msrun, but {absent[0]} is not; start with msrun, or unset "
+            "MS_WORKER_NUM"
+        )
     init()
     rank, ranks = get_rank(), get_group_size()
     if ranks > 1:

@@ -3,7 +3,7 @@
 import argparse
 import re
 
-from mindbyol.command import printable
+from mindbyol.command import escaped
 
 _LARGEST, _SMALLEST = 3.4e38, 1.2e-38  # what the graph computes in is float32
 LARGEST_INT = 2**31 - 1  # what it counts in is int32
@@ -65,7 +65,7 @@ def number(kind, minimum=None, maximum=None, above=None, below=None, why=None):
 
 def cut(text):
     """What a message shows of a text: its first 60 characters, none of them a control character."""
-    text = printable(text[:61]).replace("\n", "\\n")
+    text = escaped(text[:61]).replace("\n", "\\n")
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 

@@ -4,6 +4,7 @@
 hold no order and no randomness. They can be pickled, and are then small.
 """
 
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -140,6 +141,37 @@ class Subset:
 
     def name(self, index):
         return self._source.name(int(self._indices[index]))
+
+
+def fingerprint(source, sample=1000):
+    """What tells a data set from another one with as many images.
+
+    Args:
+        source (Source): The images.
+        sample (int): Most images that are looked at, evenly spaced; of files, only the size is.
+
+    Returns:
+        dict[str, str]: Digests of the `names` (of all files, or of the sample) and of the `contents`: sizes of files,
+        bytes of what is stored otherwise.
+    """
+    names, contents = hashlib.sha256(), hashlib.sha256()
+    chosen = np.arange(min(len(source), sample)) * len(source) // min(len(source), sample)
+    for index in range(len(source)) if _path(source, 0) else chosen.tolist():
+        names.update(source.name(index).encode() + b"\n")
+    for index in chosen.tolist():
+        path = _path(source, index)
+        if path is None:
+            contents.update(source[index])
+        else:
+            contents.update(b"%d\n" % (os.path.getsize(path) if os.path.exists(path) else -1))
+    return {"names": names.hexdigest(), "contents": contents.hexdigest()}
+
+
+def _path(source, index):
+    """Path of the file of an image; None where images are not files."""
+    if isinstance(source, Subset):
+        return _path(source._source, int(source._indices[index]))
+    return source.path(index) if isinstance(source, ImageFiles) else None
 
 
 def evenly_spaced(source, count):

@@ -54,7 +54,7 @@ class WeightedKNN:
             queries, wanted = features[start : start + self.block], labels[start : start + self.block]
             for k, votes in self._votes(queries):
                 ranking = np.argsort(-votes, axis=1, kind="stable")[:, : max(top)]
-                hits = (ranking == wanted[:, None]) & (np.take_along_axis(votes, ranking, 1) > 0)
+                hits = (ranking == wanted[:, None]) & (np.take_along_axis(votes, ranking, 1) > -np.inf)
                 for t in top:
                     correct[k, t] += int(hits[:, :t].any(1).sum())
         return {f"knn{k}_top{t}": 100.0 * count / len(labels) for (k, t), count in correct.items()}
@@ -65,11 +65,12 @@ class WeightedKNN:
         nearest = np.argpartition(-similarity, k_max - 1, axis=1)[:, :k_max]
         order = np.argsort(-np.take_along_axis(similarity, nearest, 1), axis=1, kind="stable")
         nearest = np.take_along_axis(nearest, order, 1)
-        weights = np.exp(np.take_along_axis(similarity, nearest, 1).astype(np.float64) / self.temperature)
+        # Logarithms of weights and votes: at a low temperature exp() itself would overflow, and then vanish.
+        weights = np.take_along_axis(similarity, nearest, 1).astype(np.float64) / self.temperature
         rows = np.arange(len(queries))[:, None]
         for k in self.ks:
-            votes = np.zeros((len(queries), self.num_classes_))
-            np.add.at(votes, (rows, self.labels_[nearest[:, :k]]), weights[:, :k])
+            votes = np.full((len(queries), self.num_classes_), -np.inf)
+            np.logaddexp.at(votes, (rows, self.labels_[nearest[:, :k]]), weights[:, :k])
             yield k, votes
 
 

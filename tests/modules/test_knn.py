@@ -43,3 +43,16 @@ def test_agrees_with_a_slow_version_in_any_blocks():
 def test_more_neighbours_than_images():
     with pytest.raises(ValueError, match="knn_k: 10 neighbours asked for, but the bank has 3 images"):
         WeightedKNN([10]).fit(np.eye(3), np.arange(3))
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 1e-5])
+def test_low_temperatures_neither_overflow_nor_vanish(temperature):
+    """The nearest decides alone; classes with a vote stay before those without, however small the vote is."""
+    rng = np.random.default_rng(1)
+    bank, labels = rng.standard_normal((50, 4)), np.arange(50) % 10
+    queries = rng.standard_normal((20, 4))
+    nearest = np.argmax(queries @ bank.T / np.linalg.norm(bank, axis=1), axis=1)
+    scores = WeightedKNN([20], temperature).fit(bank, labels).score(queries, labels[nearest])
+    assert scores == {"knn20_top1": 100.0, "knn20_top5": 100.0}
+    two = WeightedKNN([2], temperature).fit(np.eye(6), np.arange(6))
+    assert two.score(np.array([[1, 0.1, 0, 0, 0, 0]]), [1]) == {"knn2_top1": 0.0, "knn2_top5": 100.0}
