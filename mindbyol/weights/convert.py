@@ -9,8 +9,8 @@ import mindspore
 from mindbyol import checkpoint
 from mindbyol.weights import layouts
 from mindbyol.weights.files import check_output, open_weights, read_float32
-from mindbyol.weights.pickle_names import in_memory
 from mindbyol.weights.resnets import RESNETS, resnet_name, resnet_shapes
+from mindbyol.weights.tensors import in_memory
 
 import mindbyol  # isort: skip  (before MindSpore: it sets up the CPU)
 

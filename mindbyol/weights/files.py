@@ -1,17 +1,21 @@
 """Opens a weights file by its content, whatever its name: PyTorch's two kinds, dill, safetensors, MindSpore."""
 
 import json
+import math
 import os
 import re
+import stat
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from mindbyol import checkpoint
-from mindbyol.weights import graph_files, torch_files
-from mindbyol.weights.pickle_names import Opaque, Tensor, in_memory
+from mindbyol.weights import graph_files, safetensors_files, torch_files
 from mindbyol.weights.pickles import read_pickle
+from mindbyol.weights.tensors import Tensor, in_memory
+from mindbyol.weights.untrusted import brief, is_scalar, shown
 
 _OTHERS = {
     b"\x89HDF": "an HDF5 file",
@@ -23,8 +27,14 @@ _OTHERS = {
     b"version https://git-lfs": "a Git LFS pointer, not the file itself",
 }
 
+_MAX_NAME = 500
+_MAX_VALUES = 2**28  # of one tensor: 1 GiB of float32; the largest layer of a vision network has 2**25
+_MAX_BESIDE = 1000  # entries beside the weights
+_MAX_HAIKU = 100_000  # entries
 
-# Both are protobuf: ONNX begins with a small number (IR and opset version), MINDIR with a version such as "0.1.1".
+# All three are protobuf, without a mark of their own. ONNX begins with a small number (IR and opset version), MINDIR
+# with a version such as "0.1.1", a checkpoint with an entry whose name comes first.
+_MINDSPORE, _MAX_MINDSPORE = re.compile(rb"\n[\x80-\xff]{0,4}[\0-\x7f]\n"), 2**34  # bytes; it is read as a whole
 _GRAPHS = (
     (re.compile(rb"\x08[\x01-\x1f]\x12"), "ONNX", graph_files.read_onnx),
     (re.compile(rb"\n.\d+\.\d+[.\d]*\x12"), "MINDIR", graph_files.read_mindir),
@@ -67,32 +77,54 @@ def open_weights(path):
     path = os.fspath(path)
     if not os.path.exists(path):
         raise FileNotFoundError(f"{path}: no such file")
-    if os.path.isdir(path):
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
         raise ValueError(f"{path}: a folder; name the checkpoint file in it")
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{path}: not a regular file but a FIFO, device or socket, which is not read")
     try:
-        with open(path, "rb") as file:
-            start = file.read(64)
+        contents = _open(path)
     except PermissionError:
         raise ValueError(f"{path}: no permission to read it") from None
+    except MemoryError:
+        raise ValueError(f"{path}: not enough memory to read it") from None
+    for name, tensor in contents.tensors.items():
+        if not isinstance(name, str):
+            raise ValueError(f"{path}: the weights hold an entry under {brief(name)}, which is no name of a tensor")
+        if not name.isprintable() or len(name) > _MAX_NAME:
+            raise ValueError(f"{path}: {brief(name)} of {len(name)} characters is no name of a tensor")
+        if math.prod(tensor.shape) > _MAX_VALUES:
+            raise ValueError(f"{path}: {name} has {math.prod(tensor.shape):,} values; at most {_MAX_VALUES:,} are read")
+    return contents
+
+
+def _open(path):
+    with open(path, "rb") as file:
+        start = file.read(64)
     if not start:
         raise ValueError(f"{path}: the file is empty")
+    if safetensors_files.MARK.match(start):  # first: the length that it begins with may look like another's mark
+        tensors, metadata = safetensors_files.read(path)
+        return Contents(path, "safetensors", tensors, metadata, _card(path, metadata.get("card")))
     for magic, what in _OTHERS.items():
         if start.startswith(magic):
             raise ValueError(f"{path}: {what}, not a checkpoint")
     if start.startswith(b"PK"):
         content, card = torch_files.read_zip(path)
-        return _from_pickle(path, "PyTorch zip", content, card)
-    if start[0] == 0x80 and start[1] <= 5:
+        return _from_pickle(path, "PyTorch zip", content, _card(path, card))
+    if start[0] == 0x80 and start[1:2] <= b"\x05":
         if _is_legacy_torch(start):
-            return _from_pickle(path, "PyTorch before 1.6", torch_files.read_legacy(path), None)
+            return _from_pickle(path, "PyTorch before 1.6", torch_files.read_legacy(path), {})
         with open(path, "rb") as file:
-            return _from_pickle(path, "pickle", read_pickle(file, path), None)
-    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= os.path.getsize(path):
-        return _from_safetensors(path)
+            return _from_pickle(path, "pickle", read_pickle(file, path), {})
     for mark, container, read in _GRAPHS:
         if mark.match(start):
             tensors, card = read(path)
-            return Contents(path, container, tensors, {}, card)
+            return Contents(path, container, tensors, {}, _card(path, card))
+    if not _MINDSPORE.match(start):
+        raise ValueError(f"{path}: not a MindSpore checkpoint, nor any other kind of weights file that is known")
+    if os.path.getsize(path) > _MAX_MINDSPORE:
+        raise ValueError(f"{path}: a MindSpore checkpoint is read as a whole, and this has more than 16 GiB")
     arrays, card = checkpoint.read(path)
     return Contents(path, "MindSpore", {name: in_memory(value) for name, value in arrays.items()}, {}, card or {})
 
@@ -101,69 +133,69 @@ def _is_legacy_torch(start):
     return torch_files.LEGACY_MAGIC.to_bytes(10, "little") in start[:20]
 
 
-def _from_safetensors(path):
-    from safetensors import SafetensorError, safe_open
-
+def _card(path, text):
+    """The model card in a file: a JSON object; an empty one where there is none."""
+    if text is None:
+        return {}
     try:
-        # Opened as PyTorch's would read it, the package would need PyTorch for bfloat16; NumPy is enough for the rest.
-        file = safe_open(path, framework="numpy")
-        metadata = file.metadata() or {}
-        tensors = {}
-        for name in file.keys():
-            part = file.get_slice(name)
-            dtype = part.get_dtype()
-            if dtype not in _SAFETENSORS:
-                raise ValueError(f"{path}: {name} is of type {dtype}; float16, 32 and 64 and integers are read")
-            tensors[name] = Tensor(
-                tuple(part.get_shape()), _SAFETENSORS[dtype], lambda name=name: file.get_tensor(name)
-            )
-    except SafetensorError as error:
-        raise ValueError(f"{path}: the safetensors file is damaged or truncated ({error})") from None
-    card = json.loads(metadata["card"]) if "card" in metadata else {}
-    return Contents(path, "safetensors", tensors, metadata, card)
-
-
-_SAFETENSORS = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U8": "uint8",
-    "BOOL": "bool",
-}
+        card = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: its model card is no JSON ({shown(error)})") from None
+    if not isinstance(card, dict):
+        raise ValueError(f"{path}: its model card is {brief(card)}, not a JSON object")
+    return card
 
 
 def _from_pickle(path, container, content, card):
     if not isinstance(content, dict):
-        what = content.name if isinstance(content, Opaque) else f"a {type(content).__name__}"
-        raise ValueError(f"{path}: holds {what}, not a dictionary of weights; save the network's state_dict instead")
+        raise ValueError(
+            f"{path}: holds {brief(content)}, not a dictionary of weights; save the network's state_dict instead"
+        )
     if isinstance(content.get("experiment_state"), dict):
-        return Contents(path, "pickle", _flatten_haiku(content["experiment_state"]), content, {})
-    state = next((content[key] for key in ("state_dict", "model") if isinstance(content.get(key), dict)), None)
-    beside = {key: value for key, value in content.items() if not isinstance(value, Tensor)} if state else {}
-    state = content if state is None else state
+        tensors = _flatten_haiku(path, content["experiment_state"])
+        return Contents(path, "pickle", tensors, _plain(content), {})
+    inner = next((content[key] for key in ("state_dict", "model") if isinstance(content.get(key), dict)), None)
+    state = content if inner is None else inner
     if not state:
         raise ValueError(f"{path}: holds no tensors")
     for name, value in state.items():
         if not isinstance(value, Tensor):
-            what = f"an object of {value.name}" if isinstance(value, Opaque) else f"a {type(value).__name__}"
-            raise ValueError(f"{path}: the weights hold {what} under {name!r}, where a tensor should be")
-    return Contents(path, container, state, beside, card or {})
+            raise ValueError(f"{path}: the weights hold {brief(value)} under {brief(name)}, where a tensor should be")
+    return Contents(path, container, state, {} if inner is None else _plain(content), card)
 
 
-def _flatten_haiku(experiment_state):
+def _plain(content):
+    """What lies beside the weights, as far as it is scalars or dictionaries of scalars: the rest may be endless."""
+    first = dict(islice(content.items(), _MAX_BESIDE))
+    groups = {name: _scalars(value) for name, value in first.items() if isinstance(value, dict)}
+    return {**_scalars(first), **groups}
+
+
+def _scalars(group):
+    first = islice(group.items(), _MAX_BESIDE)
+    return {name: value for name, value in first if isinstance(value, str) or is_scalar(value)}
+
+
+_HAIKU_PARTS = ("online_params", "target_params", "online_state", "target_state")
+
+
+def _flatten_haiku(path, experiment_state):
     """Haiku's nested dictionaries of modules as one, with names like `online_params/projector/linear/w`."""
+    parts = {part: experiment_state.get(part) for part in _HAIKU_PARTS}
+    entries = (
+        (part, module, name, value)
+        for part, modules in parts.items()
+        for module, values in (modules.items() if isinstance(modules, dict) else ())
+        for name, value in (values.items() if isinstance(values, dict) else ())
+    )
     tensors = {}
-    for part, modules in experiment_state.items():
-        if part == "opt_state" or not isinstance(modules, dict):
-            continue
-        for module, values in modules.items():
-            for name, value in values.items() if isinstance(values, dict) else ():
-                if isinstance(value, Tensor):
-                    tensors[f"{part}/{module}/{name}"] = value
+    for count, (part, module, name, value) in enumerate(entries):
+        if count == _MAX_HAIKU:
+            raise ValueError(f"{path}: holds more than {_MAX_HAIKU:,} entries")
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise ValueError(f"{path}: {part} holds {brief(module)}, {brief(name)} where names are needed")
+        if isinstance(value, Tensor):
+            tensors[f"{part}/{module}/{name}"] = value
     return tensors
 
 

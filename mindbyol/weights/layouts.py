@@ -12,7 +12,7 @@ import math
 import re
 from dataclasses import dataclass, field
 
-from mindbyol.weights.pickle_names import Tensor
+from mindbyol.weights.tensors import Tensor
 
 ONLINE, PROJECTOR, PREDICTOR = "online.backbone.", "online.projector.", "predictor."
 TARGET, TARGET_PROJECTOR, PROBE = "target.backbone.", "target.projector.", "probe."

@@ -6,12 +6,12 @@
 - Every other name is refused, wherever in the file it stands.
 """
 
-import math
+import functools
 import re
 from dataclasses import dataclass
-from typing import Callable
 
-import numpy as np
+from mindbyol.weights.tensors import DType, NumpyArray, checked_sizes, numpy_frombuffer, numpy_scalar, torch_tensor
+from mindbyol.weights.untrusted import Global, Opaque, is_scalar, require
 
 INERT = (
     # where published training checkpoints come from
@@ -23,31 +23,8 @@ INERT = (
     "torch.nn.parameter.Parameter collections.Counter collections.deque"
 ).split()
 INERT_BUILTINS = {"list", "dict", "tuple", "int", "float", "str", "bool", "bytes", "object"}
-
-
-class Refused(ValueError):
-    """The pickle names something that is no tensor, container or scalar."""
-
-
-@dataclass(frozen=True)
-class Global:
-    """A name that the pickle refers to; it stays a name."""
-
-    module: str
-    name: str
-
-    def __str__(self):
-        return f"{self.module}.{self.name}"
-
-
-@dataclass(frozen=True, eq=False)
-class Opaque:
-    """Stands for an object of another library; only its name is known."""
-
-    name: str
-
-    def __str__(self):
-        return self.name
+_LONGEST_NAME = 300
+_MOST_ARGUMENTS = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,135 +34,57 @@ class NamedFields:
     fields: tuple
 
 
-@dataclass(frozen=True, eq=False)
-class TorchStorage:
-    """The flat memory behind PyTorch tensors: `read()` gives a one-dimensional array of `size` elements."""
-
-    dtype: str
-    size: int
-    read: Callable[[], np.ndarray]
-
-
-@dataclass(eq=False)
-class Tensor:
-    """An array that is read only when asked for, so that optimizer state costs nothing."""
-
-    shape: tuple
-    dtype: str
-    load: Callable[[], np.ndarray]
-
-    def read(self):
-        """Returns the values as an np.ndarray of `shape`; bfloat16 is widened to float32."""
-        return self.load()
-
-
-def in_memory(array):
-    """An array that has been read already, as a `Tensor`."""
-    return Tensor(array.shape, array.dtype.name, lambda: array)
-
-
-class NumpyArray(Tensor):
-    """An ndarray under construction: NumPy pickles an empty one and then sets its state."""
-
-    def __init__(self):
-        super().__init__((0,), "uint8", lambda: np.empty(0, np.uint8))
-
-    def set_state(self, state):
-        _, shape, dtype, fortran, raw = state
-        require(isinstance(dtype, DType) and isinstance(raw, (bytes, str)), "an array without plain numbers")
-        self.fill(shape, dtype, "F" if fortran else "C", raw)
-
-    def fill(self, shape, dtype, order, raw):
-        raw = raw.encode("latin-1") if isinstance(raw, str) else raw
-        flat = np.frombuffer(raw, dtype.numpy())
-        require(_size(shape) == flat.size, f"an array of shape {shape} with {flat.size} values")
-        self.shape, self.dtype = tuple(shape), flat.dtype.name
-        self.load = lambda: flat.reshape(shape, order=order)
-
-
-class DType:
-    """A NumPy dtype of plain numbers."""
-
-    def __init__(self, code):
-        require(isinstance(code, str) and re.fullmatch(r"[<>=|]?[biufc]\d{1,2}", code), f"the NumPy dtype {code!r}")
-        self.code = code.lstrip("<>=|")
-        self.order = code[0] if code[0] in "<>" else "="
-
-    def set_state(self, state):
-        require(len(state) >= 5 and state[1] in tuple("<>=|") and not any(state[2:5]), "a structured NumPy dtype")
-        self.order = state[1]
-
-    def numpy(self):
-        return np.dtype(self.order + self.code)
-
-
-def require(condition, what):
-    if not condition:
-        raise Refused(what)
-
-
-def _size(shape):
-    require(
-        isinstance(shape, tuple) and all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in shape),
-        f"the shape {shape!r}",
-    )
-    return math.prod(shape)
-
-
-def _torch_tensor(storage, offset, shape, stride, *_):
-    require(isinstance(storage, TorchStorage), "a tensor without a storage")
-    size = _size(shape)
-    _size(stride)
-    # Expanded tensors (stride 0) could claim any size; checkpoints of networks have none.
-    last = offset + sum((n - 1) * step for n, step in zip(shape, stride)) if size else -1
-    inside = isinstance(offset, int) and offset >= 0 and last < storage.size and size <= storage.size
-    require(inside and len(shape) == len(stride), f"a tensor of shape {shape} that reaches outside its storage")
-
-    def load():
-        flat = storage.read()
-        steps = [step * flat.itemsize for step in stride]
-        # Bounds were checked above; the copy detaches the tensor from a storage that others share.
-        return np.lib.stride_tricks.as_strided(flat[offset:], shape, steps).copy()
-
-    return Tensor(shape, storage.dtype, load)
-
-
 def _torch_typed(rebuild, _kind, arguments, _state):
-    require(isinstance(rebuild, Global) and str(rebuild) in REBUILT, f"{rebuild}")
-    return REBUILT[str(rebuild)](*arguments)
+    known = isinstance(rebuild, Global) and rebuild.module == "torch._utils" and str(rebuild) in REBUILT
+    require(known, "{}", rebuild)
+    return instance(rebuild, arguments)
 
 
-def _numpy_frombuffer(raw, dtype, shape, order):
-    require(isinstance(dtype, DType) and isinstance(raw, (bytes, bytearray)), "an array without plain numbers")
-    array = NumpyArray()
-    array.fill(shape, dtype, "F" if order == "F" else "C", bytes(raw))
-    return array
-
-
-def _numpy_scalar(dtype, raw=None):
-    require(isinstance(dtype, DType) and isinstance(raw, (bytes, str)), "a NumPy scalar without plain numbers")
-    raw = raw.encode("latin-1") if isinstance(raw, str) else raw
-    return np.frombuffer(raw, dtype.numpy(), 1)[0].item()
-
-
-def _dill_array(rebuild, _arguments, state, _attributes=None):
-    require(str(rebuild) == "numpy.core.multiarray._reconstruct", f"an array made by {rebuild}")
+def _wrapped_array(rebuild, _arguments, state, _attributes=None):
+    # dill and jax name the function that makes NumPy's empty array, its arguments, and then the values.
+    require(rebuild == Global("numpy.core.multiarray", "_reconstruct"), "an array made by {}", rebuild)
     array = NumpyArray()
     array.set_state(state)
     return array
 
 
+def _dill_named_tuple(_name, fields, *_):
+    known = isinstance(fields, (list, tuple)) and all(isinstance(f, str) and is_scalar(f) for f in fields)
+    require(known, "a named tuple without names")
+    return NamedFields(tuple(fields))
+
+
 def _encode(text, encoding="utf-8"):
-    require(isinstance(text, str) and encoding in ("latin1", "latin-1", "utf-8"), f"_codecs.encode with {encoding!r}")
+    known = isinstance(text, str) and encoding in ("latin1", "latin-1", "utf-8")
+    require(known, "_codecs.encode with {}", encoding)
     return text.encode(encoding)
 
 
+def keys(items):
+    """Returns what is to become keys of a dictionary or members of a set.
+
+    Anything deep would have to be walked through to be hashed, and what hashes alike on purpose takes hours.
+    """
+    for item in items:
+        require(is_scalar(item), "{} as a key; only short texts, numbers, bytes and None are", item)
+    return items
+
+
 def _dictionary(items=()):
-    return dict(items)
+    if isinstance(items, dict):
+        return dict(items)
+    require(isinstance(items, (list, tuple)), "a dictionary without its entries")
+    require(all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in items), "a dictionary without pairs")
+    return dict(zip(keys([key for key, _ in items]), [value for _, value in items]))
 
 
 def _default_dictionary(_factory=None, items=()):
-    return dict(items)
+    return _dictionary(items)
+
+
+def _members(items=()):
+    require(isinstance(items, (list, tuple, set, frozenset)), "a set without its members")
+    return keys(items)
 
 
 def _bytearray(data=b""):
@@ -195,7 +94,8 @@ def _bytearray(data=b""):
 
 def _attribute(owner, name):
     # mmengine's log buffers are pickled as getattr(HistoryBuffer, "mean"); nothing is looked up here.
-    require(isinstance(owner, (Global, Opaque)) and isinstance(name, str), "builtins.getattr")
+    known = isinstance(owner, (Global, Opaque)) and isinstance(name, str)
+    require(known and len(name) + len(str(owner)) < _LONGEST_NAME, "builtins.getattr")
     return Opaque(f"{owner}.{name}")
 
 
@@ -203,54 +103,65 @@ REBUILT = {
     "builtins.getattr": _attribute,
     "collections.OrderedDict": _dictionary,
     "collections.defaultdict": _default_dictionary,
-    "torch._utils._rebuild_tensor": _torch_tensor,
-    "torch._utils._rebuild_tensor_v2": _torch_tensor,
+    "torch._utils._rebuild_tensor": torch_tensor,
+    "torch._utils._rebuild_tensor_v2": torch_tensor,
     "torch._utils._rebuild_parameter": lambda data, *_: data,
     "torch._utils._rebuild_parameter_with_state": lambda data, *_: data,
     "torch._tensor._rebuild_from_type_v2": _torch_typed,
-    "torch.Size": lambda shape: tuple(shape),
+    "torch.Size": checked_sizes,
     "numpy.core.multiarray._reconstruct": lambda *_: NumpyArray(),
-    "numpy.core.multiarray.scalar": _numpy_scalar,
-    "numpy.core.numeric._frombuffer": _numpy_frombuffer,
+    "numpy.core.multiarray.scalar": numpy_scalar,
+    "numpy.core.numeric._frombuffer": numpy_frombuffer,
     "numpy.dtype": lambda code, *_: DType(code),
     "_codecs.encode": _encode,
-    "builtins.set": lambda items=(): set(items),
-    "builtins.frozenset": lambda items=(): frozenset(items),
+    "builtins.set": lambda items=(): set(_members(items)),
+    "builtins.frozenset": lambda items=(): frozenset(_members(items)),
     "builtins.bytearray": _bytearray,
     "builtins.complex": lambda real=0, imag=0: complex(real, imag),
-    "dill._dill._create_array": _dill_array,
-    "dill._dill._create_namedtuple": lambda _name, fields, *_: NamedFields(tuple(fields)),
+    "dill._dill._create_array": _wrapped_array,
+    "dill._dill._create_namedtuple": _dill_named_tuple,
     "haiku._src.data_structures.FlatMapping": _dictionary,
     "haiku._src.data_structures.to_immutable_dict": _dictionary,
+    "jax._src.array._reconstruct_array": _wrapped_array,
+    "jax._src.device_array.reconstruct_device_array": _wrapped_array,
 }
-_NAME_ONLY = {"numpy.ndarray"}
+_NAME_ONLY = {"numpy.ndarray", "copyreg._reconstructor"}
 _TORCH_TYPE = re.compile(r"torch\.(\w+Storage|storage\.UntypedStorage|u?int\d+|b?float\d+|complex\d+|bool)")
+_INERT = re.compile(rf"({'|'.join(map(re.escape, INERT))})(\..*)?", re.DOTALL)
+_PYTHON_2 = {"long": "int", "unicode": "str"}  # protocol 2 calls Python's classes by the names they had then
 
 
+@functools.lru_cache(1024)
 def resolve(module, name):
     """Returns the `Global` of a name that may stand in a checkpoint; raises `Refused` for any other."""
-    module = {"__builtin__": "builtins", "copy_reg": "copyreg", "dill.dill": "dill._dill"}.get(module, module)
+    length = len(module) + len(name)
+    require(length < _LONGEST_NAME and (module + name).isprintable(), "the name {} of {} characters", name, length)
+    if module == "__builtin__":
+        module, name = "builtins", _PYTHON_2.get(name, name)
+    module = {"copy_reg": "copyreg", "dill.dill": "dill._dill"}.get(module, module)
     module = re.sub(r"^numpy\._core\b", "numpy.core", module)
     found = Global(module, name)
     full = str(found)
-    known = full in REBUILT or full in _NAME_ONLY or _TORCH_TYPE.fullmatch(full)
-    known = known or any(full == entry or full.startswith(entry + ".") for entry in INERT)
-    known = known or (module == "builtins" and name in INERT_BUILTINS) or full == "copyreg._reconstructor"
-    require(known, full)
+    known = full in REBUILT or full in _NAME_ONLY or _TORCH_TYPE.fullmatch(full) or _INERT.fullmatch(full)
+    known = known or (module == "builtins" and name in INERT_BUILTINS)
+    require(known, "{}", found)
     return found
 
 
 def instance(made_of, arguments):
     """What a REDUCE, NEWOBJ, OBJ or INST of `made_of` leaves on the stack."""
-    if isinstance(made_of, NamedFields):
-        return dict(zip(made_of.fields, arguments))
+    require(isinstance(arguments, tuple), "a call without arguments")
     if isinstance(made_of, Opaque):  # a bound method or a class of another library, called
         return made_of
-    require(isinstance(made_of, Global), f"a call of a {type(made_of).__name__}")
+    if isinstance(made_of, NamedFields):
+        return dict(zip(made_of.fields, arguments))
+    require(isinstance(made_of, Global), "a call of {}", made_of)
     name = str(made_of)
     if name in REBUILT:
+        require(len(arguments) <= _MOST_ARGUMENTS, "a call of {} with {} arguments", made_of, len(arguments))
         return REBUILT[name](*arguments)
     if name == "copyreg._reconstructor":
+        require(arguments and isinstance(arguments[0], (Global, Opaque)), "a call of {}", made_of)
         return Opaque(str(arguments[0]))
-    require(made_of.module != "builtins", f"a call of {name}")
+    require(made_of.module != "builtins", "a call of {}", made_of)
     return Opaque(name)

@@ -7,11 +7,13 @@ import math
 import os
 import pickle
 import zipfile
+from contextlib import contextmanager
 
 import numpy as np
 
-from mindbyol.weights.pickle_names import Global, TorchStorage, require
-from mindbyol.weights.pickles import read_pickle
+from mindbyol.weights.pickles import MAX_BYTES, read_pickle
+from mindbyol.weights.tensors import TorchStorage, item_size, numbers
+from mindbyol.weights.untrusted import Global, is_int, require, shown
 
 CARD_ENTRY = "extra/mindbyol.json"
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -27,40 +29,58 @@ _STORAGES = {
     "ByteStorage": "uint8",
     "BoolStorage": "bool",
 }
+_MAX_STORAGE = 2**32  # bytes; many tensors may share one
+_MAX_CARD = 2**24
+_PIECE = 2**24  # the most that is read from a zip file at once; with this the directory of 100,000 tensors
 
 
-def _item_size(dtype):
-    return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
-
-
-def _numbers(raw, dtype, order="<"):
-    """The bytes of a storage as a flat array; NumPy has no bfloat16, so that is widened to float32 (exactly)."""
-    if dtype == "bfloat16":
-        return (np.frombuffer(raw, order + "u2").astype(np.uint32) << 16).view(np.float32)
-    return np.frombuffer(raw, np.dtype(dtype).newbyteorder(order))
-
-
-def _storage_key(identity):
-    require(
-        isinstance(identity, tuple) and len(identity) in (5, 6) and identity[0] == "storage", "an unknown reference"
-    )
+def _storage_of(identity, storages, reader):
+    """The `TorchStorage` that a pickle refers to; `reader(dtype, key, size)` makes its function at the first time."""
+    known = isinstance(identity, tuple) and len(identity) in (5, 6) and identity[0] == "storage"
+    require(known and (len(identity) == 5 or identity[5] is None), "an unknown reference")
     _, kind, key, _location, size = identity[:5]
-    known = isinstance(kind, Global) and kind.name in _STORAGES
-    require(known and isinstance(key, str) and isinstance(size, int) and size >= 0, f"a storage of {kind}")
-    return _STORAGES[kind.name], key, size
+    require(isinstance(kind, Global) and kind.name in _STORAGES, "a storage of {}", kind)
+    require(isinstance(key, str) and len(key) < 100, "a storage called {}", key)
+    require(is_int(size) and size >= 0, "a storage of size {}", size)
+    dtype = _STORAGES[kind.name]
+    if key not in storages:
+        storages[key] = TorchStorage(dtype, size, reader(dtype, key, size))
+    same = (storages[key].dtype, storages[key].size) == (dtype, size)
+    require(same, "the storage {} as two types or of two sizes", key)
+    return storages[key]
+
+
+class _Pieces(io.FileIO):
+    """A file of which `zipfile` cannot read gigabytes at once, whatever the sizes in its directory say."""
+
+    def read(self, size=-1):
+        return super().read(min(size, _PIECE))
+
+
+@contextmanager
+def _zip_errors(path):
+    """What `zipfile` says of a file that it cannot read, as one line."""
+    try:
+        yield
+    except (zipfile.BadZipFile, OSError, EOFError, KeyError, OverflowError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: the zip file is damaged or truncated ({shown(error)})") from None
+    except RuntimeError as error:  # also NotImplementedError
+        raise ValueError(f"{path}: a zip file that torch.save has not written ({shown(error)})") from None
 
 
 def read_zip(path):
     """Reads the zip container of PyTorch 1.6 and newer; tensors are read from the file when asked for.
 
     Returns:
-        tuple: The pickled object, and the model card that `write_zip` put beside it (None in files of others).
+        tuple: The pickled object, and the text of the model card that `write_zip` put beside it (None in files of
+        others).
+
+    Raises:
+        ValueError: It is damaged, encrypted, compressed or no file of PyTorch, or its pickle is refused.
     """
-    try:
-        archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path}: begins like a zip file but is damaged or truncated ({error})") from None
-    names = archive.namelist()
+    with _zip_errors(path):
+        archive = zipfile.ZipFile(_Pieces(path))
+        names = set(archive.namelist())
     pickles = [name for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise ValueError(f"{path}: a zip file, but not one of PyTorch: it has no data.pkl")
@@ -68,72 +88,89 @@ def read_zip(path):
     if f"{root}/constants.pkl" in names:
         raise ValueError(f"{path}: a TorchScript program, not weights; save the state_dict of the module instead")
 
-    def read(name):
-        entry = archive.getinfo(name)
-        # PyTorch never compresses; a small file that unpacks to a huge one is refused with the same stroke.
-        require(entry.compress_type == zipfile.ZIP_STORED, f"the compressed entry {name}")
-        try:
-            return archive.read(entry)
-        except (zipfile.BadZipFile, EOFError) as error:
-            raise ValueError(f"{path}: damaged or truncated ({error})") from None
+    @contextmanager
+    def entry(name, most):
+        """Opens an entry of at most `most` bytes."""
+        with _zip_errors(path):
+            info = archive.getinfo(name)
+            # PyTorch never compresses; a small file that unpacks to a huge one is refused with the same stroke.
+            if info.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{path}: the entry {shown(name)} is compressed, which torch.save never does")
+            if info.file_size > most:
+                raise ValueError(f"{path}: {shown(name)} has {info.file_size:,} bytes; at most {most:,} are read")
+            with archive.open(info) as file:
+                yield file
 
-    order = ">" if f"{root}/byteorder" in names and read(f"{root}/byteorder").strip() == b"big" else "<"
-    storages = {}
+    def read(name, most):
+        data = bytearray()
+        with entry(name, most) as file:
+            while piece := file.read(_PIECE):
+                data += piece
+        return memoryview(data)
+
+    order = ">" if f"{root}/byteorder" in names and bytes(read(f"{root}/byteorder", 16)).strip() == b"big" else "<"
 
     @functools.lru_cache(1)  # the one that neighbouring tensors may share
-    def fetch(name, dtype):
-        return _numbers(read(name), dtype, order)
+    def fetch(name, dtype, size):
+        return numbers(read(name, _MAX_STORAGE)[: size * item_size(dtype)], dtype, order)
 
-    def load(identity):
-        dtype, key, size = _storage_key(identity)
-        if key not in storages:
-            name = f"{root}/data/{key}"
-            if name not in names:
-                raise ValueError(f"{path}: damaged: the data of tensor {key} are missing")
-            if archive.getinfo(name).file_size < size * _item_size(dtype):
-                raise ValueError(f"{path}: damaged: the data of tensor {key} are too short")
-            storages[key] = TorchStorage(dtype, size, lambda: fetch(name, dtype)[:size])
-        return storages[key]
+    def reader(dtype, key, size):
+        name = f"{root}/data/{key}"
+        if name not in names:
+            raise ValueError(f"the data of tensor {shown(key)} are missing")
+        if archive.getinfo(name).file_size < size * item_size(dtype):
+            raise ValueError(f"the data of tensor {shown(key)} are too short")
+        return lambda: fetch(name, dtype, size)
 
-    names = set(names)
-    content = read_pickle(io.BytesIO(read(pickles[0])), path, load)
-    card = json.loads(read(f"{root}/{CARD_ENTRY}")) if f"{root}/{CARD_ENTRY}" in names else None
-    return content, card
+    storages = {}
+    with entry(pickles[0], MAX_BYTES) as file:
+        buffered = io.BufferedReader(file)
+        content = read_pickle(buffered, path, lambda identity: _storage_of(identity, storages, reader))
+        while buffered.read(_PIECE):  # the checksum is compared at the end
+            pass
+    return content, bytes(read(f"{root}/{CARD_ENTRY}", _MAX_CARD)) if f"{root}/{CARD_ENTRY}" in names else None
 
 
 def read_legacy(path):
-    """Reads the container of PyTorch before 1.6: pickles, one after another, then the bare bytes of the tensors."""
+    """Reads the container of PyTorch before 1.6: pickles, one after another, then the bare bytes of the tensors.
+
+    Raises:
+        ValueError: It is damaged or truncated, or one of its pickles is refused.
+    """
     storages, positions = {}, {}
 
-    def load(identity):
-        dtype, key, size = _storage_key(identity)
-        require(len(identity) == 5 or identity[5] is None, "a view of a storage")
-        if key not in storages:
-            storages[key] = TorchStorage(dtype, size, lambda: _read_flat(path, positions[key], dtype, size))
-        return storages[key]
+    @functools.lru_cache(1)  # the one that neighbouring tensors may share
+    def fetch(key):
+        size = storages[key].size * item_size(storages[key].dtype)
+        if size > _MAX_STORAGE:
+            raise ValueError(f"{path}: tensor {shown(key)} has {size:,} bytes; at most {_MAX_STORAGE:,} are read")
+        with open(path, "rb") as file:
+            file.seek(positions[key])
+            return numbers(file.read(size), storages[key].dtype)
+
+    def reader(_dtype, key, _size):
+        return lambda: fetch(key)
 
     with open(path, "rb") as file:
-        if read_pickle(file, path) != LEGACY_MAGIC:
-            raise ValueError(f"{path}: not a PyTorch file")
-        read_pickle(file, path)  # protocol version
-        if not read_pickle(file, path).get("little_endian", True):
+        magic, _version, machine = (read_pickle(file, path) for _ in range(3))
+        if magic != LEGACY_MAGIC or not isinstance(machine, dict):
+            raise ValueError(f"{path}: the header of the PyTorch file is damaged")
+        if not machine.get("little_endian", True):
             raise ValueError(f"{path}: written on a big-endian machine; save it again with torch.save")
-        content = read_pickle(file, path, load)
+        content = read_pickle(file, path, lambda identity: _storage_of(identity, storages, reader))
         order = read_pickle(file, path)
+        if not isinstance(order, list) or not all(isinstance(key, str) for key in order):
+            raise ValueError(f"{path}: damaged: the list of its tensors is no list of texts")
+        if set(order) != set(storages):
+            raise ValueError(f"{path}: damaged: its tensors and the list of them differ")
         end = os.path.getsize(path)
         for key in order:
-            require(key in storages, "a storage that no tensor uses")
             positions[key] = file.tell() + 8  # behind the number of elements
-            file.seek(positions[key] + storages[key].size * _item_size(storages[key].dtype))
-            if file.tell() > end:
-                raise ValueError(f"{path}: truncated: the data of tensor {key} are incomplete")
+            after = positions[key] + storages[key].size * item_size(storages[key].dtype)
+            if after > end:
+                raise ValueError(f"{path}: truncated: the data of tensor {shown(key)} are incomplete")
+            file.seek(after)
     return content
-
-
-def _read_flat(path, position, dtype, size):
-    with open(path, "rb") as file:
-        file.seek(position)
-        return _numbers(file.read(size * _item_size(dtype)), dtype)
 
 
 def write_zip(path, content, card=None):
