@@ -27,6 +27,7 @@ with packages():
     from mindbyol.data.decode import decode
     from mindbyol.data.names import printable
     from mindbyol.values import LARGEST_INT, number
+    from mindbyol.weights.files import check_output
 
 
 def describe(operations):
@@ -82,6 +83,7 @@ def main(argv=None):
         "--epoch", type=number(int, 0, LARGEST_INT), default=0, help="epoch whose views are shown, from 0 (default: 0)"
     )
     own, recipe = parser.parse_known_args(argv)
+    check_output(own.output, Path(own.output).suffix)
     args = parse_args(recipe)
     source = source_from_args(args, args.train_split)
     indices = permutation(args.seed, own.epoch, len(source))[: own.images].tolist()

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -140,3 +142,14 @@ def test_results_replace_files_only(finished, tmp_path):
     link.symlink_to(file)
     tiny.run(tmp_path / "out", script=tiny.VALIDATE, **{**recipe, "results": link})
     assert link.is_symlink() and "scores" in json.loads(file.read_text())
+
+
+@pytest.mark.parametrize("script, flags", [("preview.py", "--dataset digits --output"), ("export.py", None)])
+def test_other_outputs_replace_files_only(finished, tmp_path, script, flags):
+    pipe = tmp_path / "pipe.ckpt"
+    os.mkfifo(pipe)
+    flags = flags or f"{finished}/tiny-2_10_backbone.ckpt --format mindcv -o"
+    command = [sys.executable, f"{tiny.ROOT}/scripts/{script}", *flags.split(), str(pipe)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and "no regular file, so nothing is written there" in done.stderr, done.stderr
+    assert pipe.is_fifo()
