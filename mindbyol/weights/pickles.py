@@ -18,6 +18,7 @@ from mindbyol.weights.untrusted import Global, Opaque, Refused, require, shown
 MAX_INSTRUCTIONS = 2_000_000
 MAX_COPIED_ITEMS = 2_000_000  # by calls that make a dictionary or a set of another
 MAX_BYTES = 2**32  # of one pickle; dill keeps the weights themselves in it
+_MAX_LINE = 2**28  # bytes; the oldest protocol writes values as lines
 _MAX_MARKS = 1000  # open at one time: how deep the containers are nested
 _MAX_MEMO = 2**32
 
@@ -35,7 +36,7 @@ class _Source:
         return data
 
     def readline(self):
-        line = self.file.readline(MAX_BYTES - self.used)
+        line = self.file.readline(min(_MAX_LINE, MAX_BYTES - self.used))
         self.used += len(line)
         return line
 

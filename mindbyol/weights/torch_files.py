@@ -96,6 +96,10 @@ def read_zip(path):
             # PyTorch never compresses; a small file that unpacks to a huge one is refused with the same stroke.
             if info.compress_type != zipfile.ZIP_STORED:
                 raise ValueError(f"{path}: the entry {shown(name)} is compressed, which torch.save never does")
+            if info.flag_bits & 1:
+                raise ValueError(
+                    f"{path}: the zip file is encrypted; unpack it and save the weights without a password"
+                )
             if info.file_size > most:
                 raise ValueError(f"{path}: {shown(name)} has {info.file_size:,} bytes; at most {most:,} are read")
             with archive.open(info) as file:

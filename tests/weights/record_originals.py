@@ -230,6 +230,10 @@ def record_haiku(folder, full):
     )
     with open(folder / "dill.bin", "wb") as file:
         dill.dump({"experiment_state": small, "step": 300, "rng": np.arange(2, dtype=np.uint32)}, file, protocol=2)
+    weights = {"projector/linear": {"w": jnp.arange(6, dtype=jnp.float32).reshape(2, 3)}}
+    small = ExperimentState(weights, {}, {}, {}, {"trace": weights})
+    with open(folder / "jax.bin", "wb") as file:
+        dill.dump({"experiment_state": small, "step": jnp.int32(3), "rng": jax.random.PRNGKey(0)}, file, protocol=2)
     if full:
         target = filled("target_params", shapes[0]), filled("target_state", shapes[1])
         content = ExperimentState(params, target[0], state, target[1], {"momentum": params})

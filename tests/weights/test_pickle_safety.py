@@ -232,9 +232,7 @@ def rewrite_zip(path, compression=zipfile.ZIP_STORED, **changes):
     with zipfile.ZipFile(path) as archive:
         entries = {entry: archive.read(entry) for entry in archive.namelist()}
     with zipfile.ZipFile(path, "w", compression) as archive:
-        for entry, content in entries.items():
-            archive.writestr(entry, content)
-        for entry, content in changes.items():
+        for entry, content in {**entries, **changes}.items():
             archive.writestr(entry, content)
 
 
