@@ -66,7 +66,7 @@ def make_output_folder(folder, resume):
             pass
     except OSError as error:
         raise OSError(f"ckpt_save_dir: cannot write to '{folder}' ({error.strerror})") from error
-    if resume not in (None, False, True, "newest") and Path(resume).absolute().parent != folder.absolute():
+    if resume not in (None, False, True, "newest") and Path(resume).resolve().parent != folder.resolve():
         found = [name for name in ("config.yaml", "metrics.jsonl") if (folder / name).exists()]
         found += [file.name for file in folder.glob("*.ckpt") if not file.name.startswith(".")]
         if found:
@@ -218,11 +218,12 @@ class RunState:
             raise ValueError(f"resume: '{path}' was made with another recipe, and results would change: {changes}")
         if card["data"] != self.data:
             raise ValueError(f"resume: '{path}' was made with {card['data']}, not with {self.data}")
-        if run.get("images", self.images) != self.images:  # runs of earlier versions did not note them
-            names = "names" if run["images"]["names"] != self.images["names"] else "sizes or contents"
+        images = run.get("images", {})  # runs of earlier versions did not note them
+        changed = [what for what in images if images[what] != self.images.get(what)]
+        if changed:
             raise ValueError(
                 f"resume: '{path}' was made with other images than {self.data}: their number is the same, "
-                f"their {names} are not"
+                f"their {' and '.join(changed)} are not"
             )
         if not self.plan.total_steps >= card["step"] >= 0:
             raise ValueError(f"resume: '{path}' is at step {card['step']} of a run of {self.plan.total_steps}")

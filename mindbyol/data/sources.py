@@ -151,8 +151,8 @@ def fingerprint(source, sample=1000):
         sample (int): Most images that are looked at, evenly spaced; of files, only the size is.
 
     Returns:
-        dict[str, str]: Digests of the `names` (of all files, or of the sample) and of the `contents`: sizes of files,
-        bytes of what is stored otherwise.
+        dict[str, str]: Digests of the `names` (of all files, or of the sample), the `contents` (sizes of files, or the
+        bytes of what is stored otherwise) and the `labels` of all.
     """
     names, contents = hashlib.sha256(), hashlib.sha256()
     chosen = np.arange(min(len(source), sample)) * len(source) // min(len(source), sample)
@@ -164,7 +164,8 @@ def fingerprint(source, sample=1000):
             contents.update(source[index])
         else:
             contents.update(b"%d\n" % (os.path.getsize(path) if os.path.exists(path) else -1))
-    return {"names": names.hexdigest(), "contents": contents.hexdigest()}
+    labels = hashlib.sha256(b"" if source.labels is None else np.ascontiguousarray(source.labels, np.int32))
+    return {"names": names.hexdigest(), "contents": contents.hexdigest(), "labels": labels.hexdigest()}
 
 
 def _path(source, index):
