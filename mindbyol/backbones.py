@@ -1,7 +1,8 @@
 """Any MindCV model as a feature extractor: images in, one vector an image out.
 
-Parameters keep MindCV's names (`conv1.weight`, `layer1.0.bn1.gamma`, ...), so that a backbone's checkpoint loads with
-`mindcv.create_model(name, checkpoint_path=...)`.
+Parameters are named by their place in the network (`conv1.weight`, `layer1.0.bn1.gamma`, ...). For most models these
+are MindCV's names, too; where they are not, `mindcv_names` has those, and a backbone's checkpoint is written with them,
+so that it loads with `mindcv.create_model(name, checkpoint_path=...)`.
 """
 
 import difflib
@@ -12,10 +13,9 @@ import mindcv
 from mindcv.models.resnet import ResNet
 from mindspore import Tensor, nn, ops
 
+from mindbyol.model_card import PADDINGS, STEMS
 from mindbyol.runtime import pynative
 
-STEMS = ("imagenet", "small")
-PADDINGS = ("mindcv", "torch", "same")
 _EXAMPLES = "resnet18, resnet50, mobilenet_v3_small_100, densenet121, swin_tiny, vit_b_32_224"
 
 # No layer of a real model has this many outputs: what has is the classifier.
@@ -65,7 +65,8 @@ def create_backbone(model, stem="imagenet", padding="mindcv", image_size=224, st
 
     Returns:
         Cell: (N, 3, H, W) float, normalised, to (N, num_features). `num_features` is measured with one forward pass;
-        `dropped` names the children of MindCV's model that are left out.
+        `dropped` names the children of MindCV's model that are left out; `mindcv_names` maps the name of a parameter to
+        the one that MindCV's checkpoints have for it, where they differ.
 
     Raises:
         ValueError: The model is unknown, gives no usable features, has no such stem or padding variant, or the images
@@ -83,6 +84,7 @@ def create_backbone(model, stem="imagenet", padding="mindcv", image_size=224, st
         raise ValueError(unusable % "it has no forward_features")
 
     _remove_classifier(backbone)
+    _name_by_place(backbone)
     _set_stem(backbone, model, stem)
     _set_padding(backbone, model, padding)
     _set_stages(backbone, model, stages)
@@ -107,9 +109,24 @@ def _first_line(error):
 
 def _remove_classifier(backbone):
     """Drops each top-level child that ends in class scores, auxiliary classifiers included."""
-    backbone.dropped = sorted({p.name.split(".")[0] for p in backbone.get_parameters() if _SENTINEL_CLASSES in p.shape})
+    children = backbone.name_cells().items()
+    backbone.dropped = sorted(
+        name for name, child in children if any(_SENTINEL_CLASSES in p.shape for p in child.get_parameters())
+    )
     for name in backbone.dropped:
         setattr(backbone, name, nn.Identity())
+
+
+def _name_by_place(backbone):
+    """Names each parameter as a network around the backbone would.
+
+    MindCV's own names miss a part (Swin, RegNet: `0.blocks.0...` for `layers.0.blocks.0...`) where cells were appended
+    to a list that had its place already.
+    """
+    parameters = list(backbone.parameters_and_names())
+    backbone.mindcv_names = {place: p.name for place, p in parameters if p.name != place}
+    for place, parameter in parameters:
+        parameter.name = place
 
 
 def _set_stem(backbone, model, stem):

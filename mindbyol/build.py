@@ -124,7 +124,8 @@ def read_start(args):
         `predictor...` and `target...`; None when the recipe names no weights.
 
     Raises:
-        FileNotFoundError, ValueError: The file is not there, no checkpoint, or of another model.
+        FileNotFoundError, ValueError: The file is not there, no checkpoint, of another model, or holds values that are
+            not finite.
     """
     if args.ckpt_path and args.pretrained_from:
         raise ValueError("pretrained_from: ckpt_path names weights to start from already; drop one of the two")
@@ -135,6 +136,7 @@ def read_start(args):
     if not args.ckpt_path:
         return None
     arrays, card = checkpoint.read(args.ckpt_path)
+    checkpoint.check_finite(arrays, args.ckpt_path)
     if card.get("model", args.model) != args.model:
         raise ValueError(f"'{args.ckpt_path}' is a checkpoint of {card['model']}, not of {args.model}")
     args.padding = card.get("padding", args.padding)
@@ -157,6 +159,9 @@ def start_from(network, arrays, source):
     Raises:
         ValueError: The backbone does not fit.
     """
+    prefix = "online.backbone."
+    names = {prefix + ours: prefix + theirs for ours, theirs in network.online.backbone.mindcv_names.items()}
+    arrays = checkpoint.from_mindcv(arrays, names)
     own = {f"online.backbone.{child}." for child in network.online.backbone.dropped}
     arrays = {name: array for name, array in arrays.items() if not name.startswith(tuple(own))}
     if not any(name.startswith("target.backbone.") for name in arrays):

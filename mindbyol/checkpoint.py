@@ -1,7 +1,8 @@
 """Checkpoint files: written whole or not at all, read with their digest checked, loaded name by name.
 
 A file is MindSpore's own .ckpt (protobuf, no code in it) with two text entries beside the arrays: `card`, a JSON object
-that says what the file is (model, padding, normalisation, recipe, ...), and `digest`, the SHA-256 of the rest.
+that says what the file is (model, padding, normalisation, recipe, ...), and `digest`, the SHA-256 of the rest. Files of
+others have neither.
 
 A full checkpoint holds `online.*`, `predictor.*`, `target.*`, `probe.*` and the optimizer's state; a backbone-only one
 MindCV's names, so that `mindcv.create_model(name, checkpoint_path=...)` loads it.
@@ -18,9 +19,12 @@ import numpy as np
 import mindspore as ms
 from mindspore import Tensor
 
+from mindbyol.model_card import parse_card
+
 logger = logging.getLogger(__name__)
 
 _CARD, _DIGEST = "card", "digest"
+_ONLINE = "online.backbone."
 
 # What a killed process may leave beside the checkpoint that it was writing.
 UNFINISHED = ".*.partial.*"
@@ -91,7 +95,7 @@ def read(path):
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is truncated, damaged or no checkpoint.
+        ValueError: It is truncated, damaged or no checkpoint, or it is ours and has no digest.
     """
     path = Path(path)
     if not path.is_file():
@@ -104,21 +108,54 @@ def read(path):
     arrays = {name: value.asnumpy() for name, value in entries.items() if isinstance(value, Tensor)}
     if not arrays:
         raise ValueError(f"'{path}' holds no parameters")
-    if _DIGEST in texts and texts[_DIGEST] != digest(arrays, texts.get(_CARD, "")):
+    if not texts and not any(name.startswith(_ONLINE) for name in arrays):
+        return arrays, {}
+    if texts.keys() != {_CARD, _DIGEST}:
+        lost = "digest" if _CARD in texts else "model card" if _DIGEST in texts else "model card and digest"
+        raise ValueError(f"'{path}' is damaged: it is a checkpoint of mindbyol, but its {lost} is missing")
+    if texts[_DIGEST] != digest(arrays, texts[_CARD]):
         raise ValueError(f"'{path}' is damaged: its contents do not match its digest")
-    return arrays, json.loads(texts.get(_CARD, "{}"))
+    return arrays, parse_card(texts[_CARD], path)
+
+
+def check_finite(arrays, source):
+    """Makes sure that no array holds NaN or an infinite number.
+
+    Args:
+        arrays (dict[str, ndarray]): By name; integers are always finite.
+        source (Path): The file they come from, for messages.
+
+    Raises:
+        NonFinite: One does; the message names the file, the first such parameter and how many there are.
+    """
+    bad = [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
+    if bad:
+        first = arrays[bad[0]]
+        raise NonFinite(
+            f"{source}: {bad[0]} holds {first.size - np.count_nonzero(np.isfinite(first))} values that are NaN or "
+            f"infinite ({len(bad)} of {len(arrays)} parameters hold such): the run has diverged"
+        )
 
 
 def online_backbone(arrays):
-    """The online backbone of a full checkpoint with MindCV's names, or a backbone-only checkpoint as it is.
+    """The online backbone of a full checkpoint, or a backbone-only checkpoint as it is.
 
     Args:
         arrays (dict[str, ndarray]): As `read` gives them.
     """
-    prefix = "online.backbone."
-    if any(name.startswith(prefix) for name in arrays):
-        return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
+    if any(name.startswith(_ONLINE) for name in arrays):
+        return {name[len(_ONLINE) :]: array for name, array in arrays.items() if name.startswith(_ONLINE)}
     return dict(arrays)
+
+
+def to_mindcv(arrays, names):
+    """Gives a backbone's arrays the names of MindCV's checkpoints; `names` is a backbone's `mindcv_names`."""
+    return {names.get(name, name): array for name, array in arrays.items()}
+
+
+def from_mindcv(arrays, names):
+    """The reverse of `to_mindcv`; arrays that are named by their place already stay as they are."""
+    return to_mindcv(arrays, {theirs: ours for ours, theirs in names.items()})
 
 
 def load_into(cell, arrays, source):
@@ -178,30 +215,15 @@ def load_backbone(backbone, path, model):
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no checkpoint, or one of another model.
+        ValueError: It is no checkpoint, one of another model, or holds values that are not finite.
     """
     arrays, card = read(path)
+    check_finite(arrays, path)
     if card.get("model", model) != model:
         raise ValueError(f"'{path}' is a checkpoint of {card['model']}, not of {model}: set --model {card['model']}")
-    arrays = online_backbone(arrays)
+    arrays = from_mindcv(online_backbone(arrays), backbone.mindcv_names)
     if "kind" not in card:  # MindCV's supervised weights come with a classifier, which a backbone has not
         arrays = {name: array for name, array in arrays.items() if name.split(".")[0] not in backbone.dropped}
     count = load_into(backbone, arrays, path)
     logger.info(f"{path}: backbone {count}/{count} loaded, 0 missing, 0 unexpected")
     return card
-
-
-def check_finite(arrays, source):
-    """Makes sure that weights can be used.
-
-    Args:
-        arrays (dict[str, ndarray]): By name.
-        source (str): What to call them in messages: a path.
-
-    Raises:
-        NonFinite: Some values are NaN or infinite; the message names the first parameter with such values.
-    """
-    bad = [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
-    if bad:
-        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-        raise NonFinite(f"{source}: {bad[0]}{more} of {len(arrays)} arrays hold values that are NaN or infinite")

@@ -188,7 +188,9 @@ class RunState:
             "mindbyol": mindbyol.__version__,
             "mindspore": ms.__version__,
         }
-        checkpoint.write(self.backbone, checkpoint.online_backbone(arrays), {**card, "kind": "backbone"})
+        backbone = checkpoint.online_backbone(arrays)
+        names = self.step.network.online.backbone.mindcv_names
+        checkpoint.write(self.backbone, checkpoint.to_mindcv(backbone, names), {**card, "kind": "backbone"})
         run = {"log": log, "config": self.config, "images": self.images}
         checkpoint.write(self.folder / f"{self.name}.ckpt", arrays, {**card, "kind": "byol", "run": run})
         for file in self._full()[self.args.keep_checkpoint_max :]:

@@ -1,29 +1,16 @@
 """Reads weights of any known project into mindbyol's names, and proves what was loaded."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 
 import numpy as np
-
-import mindspore
 
 from mindbyol import checkpoint
 from mindbyol.weights import layouts
 from mindbyol.weights.files import check_output, open_weights, read_float32
-from mindbyol.weights.resnets import RESNETS, resnet_name, resnet_shapes
+from mindbyol.weights.provenance import describe_source, make_card
+from mindbyol.weights.resnets import RESNETS, resnet_shapes
 from mindbyol.weights.tensors import in_memory
-
-import mindbyol  # isort: skip  (before MindSpore: it sets up the CPU)
-
-IMAGENET_MEAN = [123.675, 116.28, 103.53]
-IMAGENET_STD = [58.395, 57.12, 57.375]
-TITLES = {
-    layouts.ONLINE: "backbone",
-    layouts.PROJECTOR: "projector",
-    layouts.PREDICTOR: "predictor",
-    layouts.TARGET: "target backbone",
-    layouts.TARGET_PROJECTOR: "target projector",
-    layouts.PROBE: "probe",
-}
 
 
 @dataclass
@@ -35,12 +22,14 @@ class Weights:
         card (dict): Model card: model, stem, padding, normalisation and what else the file told.
         found (str): What the file is: "mmselfsup 1.x, full checkpoint, epoch 200".
         report (list[str]): One line a part: what was loaded, missing, unexpected.
+        mindcv_names (dict): As of `create_backbone`: where MindCV's checkpoints name the backbone's arrays otherwise.
     """
 
     arrays: dict
     card: dict
     found: str
     report: list
+    mindcv_names: dict = field(default_factory=dict)
 
     def part(self, prefix):
         """The arrays whose names start with `prefix`, without it."""
@@ -84,17 +73,21 @@ def _convert(contents, family, model, padding, allow_unmatched):
     parts, counters, unknown = _split(tensors, layout)
     if layouts.ONLINE not in parts:
         raise ValueError(f"{layout.title}, but it has no online backbone")
-    found = _describe(contents, layout, parts)
-    card = _card(contents, found, layout, parts[layouts.ONLINE], model, padding)
+    found = describe_source(contents, layout, parts)
+    card = make_card(contents, found, layout, parts[layouts.ONLINE], model, padding)
     if layout.family == "solo-learn" and card["stem"] == "small" and not allow_unmatched:
         raise ValueError(
             f"{found}: solo-learn pads the first convolution for small images by 2, mindbyol by 1, so features would "
             "differ at the borders; --allow-unmatched converts it all the same, to train on"
         )
 
-    backbone = _backbone_shapes(card["model"], card["stem"], card.get("stages", 4))
+    backbone = _expected_backbone(card)
     report, problems, arrays = [], [f"unexpected: {name}" for name in unknown], {}
-    for part, title in TITLES.items():
+    for part in parts.keys() & set(layouts.BACKBONES):
+        parts[part] = checkpoint.from_mindcv(parts[part], backbone.mindcv_names)
+    if layout.family == "mindcv":
+        report += _leave_out_classifier(parts, backbone.dropped)
+    for part, title in layouts.TITLES.items():
         if part not in parts:
             continue
         expected = _expected_shapes(part, parts, backbone)
@@ -113,11 +106,13 @@ def _convert(contents, family, model, padding, allow_unmatched):
     shown = problems[:_SHOWN] + ([f"and {more} more"] if more > 0 else [])
     if problems and not allow_unmatched:
         raise ValueError("\n  ".join([f"{found}: not everything matches", *report, *shown, _ADVICE]))
-    absent = [title for part, title in TITLES.items() if part not in parts]
+    absent = [title for part, title in layouts.TITLES.items() if part not in parts]
     report += [f"not in the file: {', '.join(absent)}"] if absent else []
     report += [f"left out: {line}" for line in shown]
     _fill_biases(arrays, report)
-    return Weights({name: _finite(name, tensor) for name, tensor in arrays.items()}, card, found, report)
+    arrays = {name: read_float32(tensor) for name, tensor in arrays.items()}
+    checkpoint.check_finite(arrays, contents.path)
+    return Weights(arrays, card, found, report, backbone.mindcv_names)
 
 
 _PROBLEMS = ("missing", "unexpected", "misshapen")
@@ -126,10 +121,14 @@ _ADVICE = "--allow-unmatched converts what matches and leaves out the rest"
 
 
 def _without_wrapper(tensors):
-    """Drops the `module.` that PyTorch's DataParallel puts before every name."""
-    if all(name.startswith("module.") for name in tensors):
-        return {name[len("module.") :]: tensor for name, tensor in tensors.items()}
-    return tensors
+    """Drops what PyTorch adds to names: `_orig_mod.` of torch.compile, and DataParallel's `module.` before them all."""
+    names = {name: re.sub(r"(^|(?<=\.))_orig_mod\.", "", name) for name in tensors}
+    if all(name.startswith("module.") for name in names.values()):
+        names = {name: shorter[len("module.") :] for name, shorter in names.items()}
+    twice = next((name for name, shorter in names.items() if name != shorter and shorter in tensors), None)
+    if twice:
+        raise ValueError(f"{twice} and {names[twice]} are two entries for one parameter")
+    return {names[name]: tensor for name, tensor in tensors.items()}
 
 
 def _split(tensors, layout):
@@ -163,64 +162,43 @@ def _split(tensors, layout):
     return parts, counters, unknown
 
 
-def _describe(contents, layout, parts):
-    """What the file is, for people: "mmselfsup 1.x, full checkpoint, epoch 200"."""
-    title, beside = layout.title, contents.beside
-    meta = beside["meta"] if isinstance(beside.get("meta"), dict) else {}
-    if title == "mmselfsup 1.x" and "mmpretrain" in str(meta.get("cfg", "")):
-        title = "mmpretrain"
-    if title == "torchvision" and isinstance(beside.get("author"), str):
-        title = "mmselfsup, extracted backbone"
-    if "mindbyol" in contents.card and "source" not in contents.card:
-        title = "mindbyol"
-    if layouts.TARGET in parts:
-        kind = "full checkpoint"
-    elif len(parts) > 1:
-        kind = "backbone and " + ", ".join(TITLES[part] for part in parts if part != layouts.ONLINE)
-    else:
-        kind = "backbone"
-    progress = _progress(contents)
-    return ", ".join([title, kind, *(f"{unit} {count}" for unit, count in list(progress.items())[:1])])
+@dataclass
+class _Backbone:
+    """What a file must hold for a backbone: {name: shape}, width of the features; as of `create_backbone`, the rest."""
+
+    shapes: dict
+    features: int
+    mindcv_names: dict = field(default_factory=dict)
+    dropped: tuple = ()
 
 
-def _progress(contents):
-    """How far the run had come, in a card's terms: {"epoch": 200}."""
-    beside = contents.beside
-    meta = beside["meta"] if isinstance(beside.get("meta"), dict) else {}
-    lightning = beside["epoch"] + 1 if isinstance(beside.get("epoch"), int) else None  # counts from 0
-    known = {"epoch": contents.card.get("epoch", meta.get("epoch", lightning))}
-    known["step"] = contents.card.get("step", beside.get("step"))
-    return {unit: count for unit, count in known.items() if isinstance(count, int)}
-
-
-def _card(contents, found, layout, backbone, model, padding):
-    card = {**contents.card, **_progress(contents)}
-    if "mindbyol" not in card:
-        card = {"source": found, "mindbyol": mindbyol.__version__, "mindspore": mindspore.__version__, **card}
-    stem = "small" if "conv1.weight" in backbone and backbone["conv1.weight"].shape[-1] == 3 else "imagenet"
-    card["model"] = model or card.get("model") or resnet_name({name: tensor.shape for name, tensor in backbone.items()})
-    card["stem"] = card.get("stem") or stem
-    card["padding"] = padding or card.get("padding") or layout.padding
-    if card["stem"] == "imagenet":
-        card = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, **card}
-    return card
-
-
-def _backbone_shapes(model, stem, stages):
-    """({name: shape}, number of features) of a backbone; only other networks than ResNets are built for it."""
+def _expected_backbone(card):
+    """Of a model card's network; only others than ResNets are built for it."""
+    model, stem, stages = card["model"], card["stem"], card.get("stages", 4)
     if model in RESNETS:
-        return resnet_shapes(model, stem, stages)
+        return _Backbone(*resnet_shapes(model, stem, stages))
     from mindbyol.backbones import create_backbone
 
-    backbone = create_backbone(model, stem=stem)
-    return {p.name: tuple(p.shape) for p in backbone.get_parameters()}, backbone.num_features
+    built = create_backbone(model, stem, image_size=card.get("image_resize", 224), stages=stages)
+    shapes = {p.name: tuple(p.shape) for p in built.get_parameters()}
+    return _Backbone(shapes, built.num_features, built.mindcv_names, built.dropped)
+
+
+def _leave_out_classifier(parts, dropped):
+    """Takes out a classifier that is no single linear layer, or has another name than that; a line about it."""
+    names = [name for name in parts[layouts.ONLINE] if name.split(".")[0] in dropped]
+    for name in names:
+        del parts[layouts.ONLINE][name]
+    if not parts.get(layouts.PROBE, {}).keys() <= {"weight", "bias"}:
+        names += [f"classifier.{name}" for name in parts.pop(layouts.PROBE)]
+    return [f"the classifier is left out: {', '.join(names)}"] if names else []
 
 
 def _expected_shapes(part, parts, backbone):
     """Name to shape of what a part must hold; hidden and output sizes of the heads are those of the file."""
-    shapes, features = backbone
+    features = backbone.features
     if part in layouts.BACKBONES:
-        return shapes
+        return backbone.shapes
     found = {name: tensor.shape for name, tensor in parts[part].items()}
     if part == layouts.PROBE:
         classes = _axis(found, 0, "weight", "bias")
@@ -257,15 +235,7 @@ def _fill_biases(arrays, report):
         weight = arrays.get(part + "fc0.weight")
         if weight is not None and part + "fc0.bias" not in arrays:
             arrays[part + "fc0.bias"] = in_memory(np.zeros(weight.shape[0], np.float32))
-            report.append(f"{TITLES[part]}: its first layer has no bias; zeros stand for it")
-
-
-def _finite(name, tensor):
-    array = read_float32(tensor)
-    bad = array.size - np.count_nonzero(np.isfinite(array))
-    if bad:
-        raise ValueError(f"{name} holds {bad} values that are NaN or infinite; the run that wrote it had diverged")
-    return array
+            report.append(f"{layouts.TITLES[part]}: its first layer has no bias; zeros stand for it")
 
 
 def convert(source, output, family="auto", model=None, padding=None, allow_unmatched=False):
@@ -285,7 +255,10 @@ def convert(source, output, family="auto", model=None, padding=None, allow_unmat
     weights = read_weights(source, family, model, padding, allow_unmatched)
     only_backbone = all(name.startswith(layouts.ONLINE) for name in weights.arrays)
     card = {**weights.card, "kind": "backbone" if only_backbone else "byol"}
-    checkpoint.write(output, weights.part(layouts.ONLINE) if only_backbone else weights.arrays, card)
+    arrays = weights.arrays
+    if only_backbone:
+        arrays = checkpoint.to_mindcv(weights.part(layouts.ONLINE), weights.mindcv_names)
+    checkpoint.write(output, arrays, card)
     network = f"{card['model']}, stem {card['stem']}, padding {card['padding']}"
     return [f"found {weights.found}", *weights.report, f"wrote {output} ({network})"]
 

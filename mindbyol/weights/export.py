@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from pathlib import Path
+import shutil
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from mindbyol import checkpoint
 from mindbyol.weights import layouts, networks, torch_files
 from mindbyol.weights.convert import read_weights
 from mindbyol.weights.files import check_output
+from mindbyol.weights.resnets import RESNETS
 
 FORMATS = {
     "mindcv": ".ckpt",
@@ -25,17 +26,33 @@ _INPUT = "float32 (N, 3, H, W), RGB; (pixel - mean) / std, with mean and std for
 
 @contextlib.contextmanager
 def written_beside(path):
-    """Gives a name beside `path` to write to; renamed to `path` when the block ends well, deleted when it does not."""
-    path = Path(path)
-    beside = path.with_name(f".{path.stem}.partial{path.suffix}")
+    """Gives a name to write to, alone in a folder beside `path`.
+
+    When the block ends well, the file is moved to `path`; the folder is deleted either way, whatever is left in it.
+    """
+    folder = path.absolute().with_name(f".{path.name}.partial")
+    shutil.rmtree(folder, ignore_errors=True)  # of an export that was killed
+    folder.mkdir()
     try:
+        beside = folder / path.name
         yield beside
         os.chmod(beside, 0o644)
         with open(beside, "rb") as file:
             os.fsync(file.fileno())
         os.replace(beside, path)
     finally:
-        beside.unlink(missing_ok=True)
+        shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def _working_in(folder):
+    """Where a network does not compile, MindSpore leaves `rank_0/` in the working folder: let it be this one."""
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def export(weights, path, kind, heads=False):
@@ -43,7 +60,7 @@ def export(weights, path, kind, heads=False):
 
     Args:
         weights (Weights): What `read_weights` gave.
-        path (Path): File to write, with the suffix of the format.
+        path (Path): File to write, with the suffix of the format; it is there only when all checks have passed.
         kind (str): One of `FORMATS`.
         heads (bool): The projector too.
 
@@ -64,16 +81,17 @@ def export(weights, path, kind, heads=False):
             f"--format torchvision: {weights.card['model']} is no ResNet, so PyTorch's names do not fit it"
         )
     card = {**weights.card, "kind": "backbone and projector" if heads else "backbone", "input": _INPUT}
-    return _WRITERS[kind](weights, path, card, heads)
+    with written_beside(path) as beside:
+        return _WRITERS[kind](weights, beside, card, heads)
 
 
 def is_resnet(weights):
     """Whether torchvision has this network under the same names."""
-    return weights.card["model"].startswith(("resnet", "resnext"))
+    return weights.card["model"] in RESNETS
 
 
 def _tensors(weights, heads):
-    tensors = weights.part(layouts.ONLINE)
+    tensors = checkpoint.to_mindcv(weights.part(layouts.ONLINE), weights.mindcv_names)
     if heads:
         tensors.update({f"projector.{name}": array for name, array in weights.part(layouts.PROJECTOR).items()})
     return tensors
@@ -103,8 +121,7 @@ def _write_mindcv(weights, path, card, heads):
 
 
 def _write_torchvision(weights, path, card, heads):
-    with written_beside(path) as beside:
-        torch_files.write_zip(beside, _torch_tensors(weights, heads), card)
+    torch_files.write_zip(path, _torch_tensors(weights, heads), card)
     return [_read_back(weights, path, heads), *_in_torchvision(weights)]
 
 
@@ -114,9 +131,8 @@ def _write_safetensors(weights, path, card, heads):
     resnet = is_resnet(weights)
     tensors = _torch_tensors(weights, heads) if resnet else _tensors(weights, heads)
     metadata = {"format": "pt" if resnet else "ms", "names": "torchvision" if resnet else "mindcv"}
-    with written_beside(path) as beside:
-        tensors = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in tensors.items()}
-        save_file(tensors, beside, {**metadata, "card": json.dumps(card)})
+    tensors = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in tensors.items()}
+    save_file(tensors, path, {**metadata, "card": json.dumps(card)})
     lines = [_read_back(weights, path, heads), f"names: {metadata['names']}"]
     return lines + (_in_torchvision(weights) if resnet else [])
 
@@ -135,7 +151,7 @@ def _read_back(weights, path, heads):
     parts = (layouts.ONLINE, layouts.PROJECTOR) if heads else (layouts.ONLINE,)
     for part in parts:
         if checkpoint.digest(again.part(part)) != checkpoint.digest(weights.part(part)):
-            raise ValueError(f"{path}: what was written does not read back as it was")
+            raise ValueError(f"check: what was written to {path.name} does not read back as it was")
     return f"check: {sum(len(again.part(part)) for part in parts)} arrays read back bit for bit"
 
 
@@ -177,11 +193,11 @@ def _compare(weights, where, features, remedies):
 def _write_graph(weights, path, card, heads):
     from mindbyol.weights import graphs
 
-    with written_beside(path) as beside:
-        writer = graphs.write_mindir if path.suffix == ".mindir" else graphs.write_onnx
-        difference = writer(networks.build(weights, heads), beside, card, _images(weights))
-        if not difference <= TOLERANCE:
-            raise ValueError(f"check: the features of {path.name} differ by {difference:.1e} (relative); not written")
+    writer = graphs.write_mindir if path.suffix == ".mindir" else graphs.write_onnx
+    with _working_in(path.parent):
+        difference = writer(networks.build(weights, heads), path, card, _images(weights))
+    if not difference <= TOLERANCE:
+        raise ValueError(f"check: the features of {path.name} differ by {difference:.1e} (relative); not written")
     return [f"check: {'features and projections' if heads else 'features'} agree to {difference:.1e} (relative)"]
 
 

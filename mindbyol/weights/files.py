@@ -1,6 +1,5 @@
 """Opens a weights file by its content, whatever its name: PyTorch's two kinds, dill, safetensors, MindSpore."""
 
-import json
 import math
 import os
 import re
@@ -12,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from mindbyol import checkpoint
+from mindbyol.model_card import parse_card
 from mindbyol.weights import graph_files, safetensors_files, torch_files
 from mindbyol.weights.pickles import read_pickle
 from mindbyol.weights.tensors import Tensor, in_memory
-from mindbyol.weights.untrusted import brief, is_scalar, shown
+from mindbyol.weights.untrusted import brief, is_scalar
 
 _OTHERS = {
     b"\x89HDF": "an HDF5 file",
@@ -105,13 +105,13 @@ def _open(path):
         raise ValueError(f"{path}: the file is empty")
     if safetensors_files.MARK.match(start):  # first: the length that it begins with may look like another's mark
         tensors, metadata = safetensors_files.read(path)
-        return Contents(path, "safetensors", tensors, metadata, _card(path, metadata.get("card")))
+        return Contents(path, "safetensors", tensors, metadata, parse_card(metadata.get("card"), path))
     for magic, what in _OTHERS.items():
         if start.startswith(magic):
             raise ValueError(f"{path}: {what}, not a checkpoint")
     if start.startswith(b"PK"):
         content, card = torch_files.read_zip(path)
-        return _from_pickle(path, "PyTorch zip", content, _card(path, card))
+        return _from_pickle(path, "PyTorch zip", content, parse_card(card, path))
     if start[0] == 0x80 and start[1:2] <= b"\x05":
         if _is_legacy_torch(start):
             return _from_pickle(path, "PyTorch before 1.6", torch_files.read_legacy(path), {})
@@ -120,7 +120,7 @@ def _open(path):
     for mark, container, read in _GRAPHS:
         if mark.match(start):
             tensors, card = read(path)
-            return Contents(path, container, tensors, {}, _card(path, card))
+            return Contents(path, container, tensors, {}, parse_card(card, path))
     if not _MINDSPORE.match(start):
         raise ValueError(f"{path}: not a MindSpore checkpoint, nor any other kind of weights file that is known")
     if os.path.getsize(path) > _MAX_MINDSPORE:
@@ -131,19 +131,6 @@ def _open(path):
 
 def _is_legacy_torch(start):
     return torch_files.LEGACY_MAGIC.to_bytes(10, "little") in start[:20]
-
-
-def _card(path, text):
-    """The model card in a file: a JSON object; an empty one where there is none."""
-    if text is None:
-        return {}
-    try:
-        card = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: its model card is no JSON ({shown(error)})") from None
-    if not isinstance(card, dict):
-        raise ValueError(f"{path}: its model card is {brief(card)}, not a JSON object")
-    return card
 
 
 def _from_pickle(path, container, content, card):

@@ -37,20 +37,16 @@ def write_mindir(network, path, card, images):
 
     Returns:
         float: Largest difference to the network's own outputs, relative to their root mean square.
+
+    Raises:
+        ValueError: MindSpore cannot compile the network.
     """
 
     def add_card(model):
         model.user_info["card"] = json.dumps(card)
 
     expected = _prepare(network, images)
-    size = images.shape[2:]
-    ms.export(
-        network,
-        Tensor(shape=[None, 3, *size], dtype=ms.float32),
-        file_name=str(path),
-        file_format="MINDIR",
-        custom_func=add_card,
-    )
+    _export(network, Tensor(shape=[None, 3, *images.shape[2:]], dtype=ms.float32), path, "MINDIR", add_card)
     loaded = nn.GraphCell(ms.load(str(path)))
 
     def run(batch):
@@ -66,7 +62,8 @@ def write_onnx(network, path, card, images):
     MindSpore 2.10 fails at the second ONNX export of a process: one process writes one file.
 
     Raises:
-        ValueError: onnx or onnxruntime is not installed, or MindSpore has no ONNX operator for a layer.
+        ValueError: onnx or onnxruntime is not installed, MindSpore has no ONNX operator for a layer, or what it writes
+            is refused by onnxruntime.
     """
     try:
         import onnx
@@ -76,10 +73,7 @@ def write_onnx(network, path, card, images):
             f"--format onnx needs the package {error.name}: pip install -r requirements-export.txt"
         ) from None
     expected = _prepare(network, images)
-    try:
-        ms.export(network, Tensor(images), file_name=str(path), file_format="ONNX")
-    except Exception as error:
-        raise ValueError(f"--format onnx: MindSpore cannot export this network ({_first_line(error)})") from error
+    _export(network, Tensor(images), path, "ONNX")
     os.chmod(path, 0o644)
     model = onnx.load(str(path))
     names = ["images", "features", "projections"]
@@ -89,14 +83,28 @@ def write_onnx(network, path, card, images):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     _free_batch(model.graph, len(images))
     onnx.helper.set_model_props(model, {"card": json.dumps(card)})
-    onnx.checker.check_model(model)
     onnx.save(model, str(path))
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    try:
+        onnx.checker.check_model(model)
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ValueError(
+            f"--format onnx: MindSpore's file of this network is no ONNX ({_first_line(error)})"
+        ) from error
     try:
         return max(relative_difference(session.run(None, {"images": batch}), outputs) for batch, outputs in expected)
     except Exception as error:
         raise ValueError(
             f"--format onnx: the file does not run with every batch size ({_first_line(error)})"
+        ) from error
+
+
+def _export(network, images, path, kind, custom_func=None):
+    try:
+        ms.export(network, images, file_name=str(path), file_format=kind, custom_func=custom_func)
+    except Exception as error:  # whatever compiler and exporter raise
+        raise ValueError(
+            f"--format {kind.lower()}: MindSpore cannot export this network ({_first_line(error)})"
         ) from error
 
 

@@ -4,7 +4,7 @@ import os
 
 from mindbyol import checkpoint
 from mindbyol.weights import layouts
-from mindbyol.weights.convert import TITLES, convert_contents
+from mindbyol.weights.convert import convert_contents
 from mindbyol.weights.files import open_weights
 
 
@@ -25,10 +25,15 @@ def describe(path, model=None):
     weights = convert_contents(contents, model=model, allow_unmatched=True)
     lines = [f"{path}: {contents.container}, {os.path.getsize(path) / 1e6:.1f} MB", f"found {weights.found}"]
     lines += weights.report
-    lines += [f"card: {key}: {value}" for key, value in sorted(weights.card.items())]
+    lines += [_printable(f"card: {key}: {value}") for key, value in sorted(weights.card.items())]
     for part in layouts.PARTS:
         arrays = weights.part(part)
         if arrays:
             learned = sum(a.size for name, a in arrays.items() if not name.rpartition(".")[2].startswith("moving_"))
-            lines.append(f"{TITLES[part]}: {learned:,} parameters, sha256 {checkpoint.digest(arrays)}")
+            lines.append(f"{layouts.TITLES[part]}: {learned:,} parameters, sha256 {checkpoint.digest(arrays)}")
     return lines
+
+
+def _printable(line):
+    """As it is, or escaped where it would move the cursor or forge other lines."""
+    return line if line.isprintable() else ascii(line)[1:-1]

@@ -17,6 +17,7 @@ from mindbyol.weights.tensors import Tensor
 ONLINE, PROJECTOR, PREDICTOR = "online.backbone.", "online.projector.", "predictor."
 TARGET, TARGET_PROJECTOR, PROBE = "target.backbone.", "target.projector.", "probe."
 PARTS = (ONLINE, PROJECTOR, PREDICTOR, TARGET, TARGET_PROJECTOR, PROBE)
+TITLES = dict(zip(PARTS, ("backbone", "projector", "predictor", "target backbone", "target projector", "probe")))
 BACKBONES, HEADS = (ONLINE, TARGET), (PROJECTOR, PREDICTOR, TARGET_PROJECTOR)
 
 
@@ -32,7 +33,7 @@ class Layout:
         names (str): Names inside the parts: `torch`, `mindcv` or `haiku`.
         padding (str): The padding with which these weights are exact.
         twins (dict): Prefix to prefix: the same tensors stored a second time.
-        ignored (tuple): Prefixes of entries that are no weights.
+        ignored (tuple): Prefixes of entries that are no weights, or that nothing uses.
     """
 
     family: str
@@ -53,6 +54,9 @@ for _kind in ("params", "state"):
         _HAIKU[f"{_network}_{_kind}/projector/"] = _projector
     _HAIKU[f"online_{_kind}/predictor/"] = PREDICTOR
     _HAIKU[f"online_{_kind}/classifier/"] = PROBE
+# DeepMind's target is made by the function that makes the online network, so it has a predictor and a classifier, too;
+# they follow the online ones, and nothing uses them.
+_HAIKU_UNUSED = ("target_params/predictor/", "target_state/predictor/", "target_params/classifier/")
 
 # The first whose marks are all there is the one: the telling ones stand before the plain ones.
 LAYOUTS = (
@@ -129,7 +133,7 @@ LAYOUTS = (
         (r"(backbone|encoder)\.", r"momentum_(backbone|encoder)\.", r"projector\.0\."),
         ignored=("momentum_classifier.",),
     ),
-    Layout("deepmind", "DeepMind", _HAIKU, (r"online_params/res_net",), "haiku", "same"),
+    Layout("deepmind", "DeepMind", _HAIKU, (r"online_params/res_net",), "haiku", "same", ignored=_HAIKU_UNUSED),
     Layout(
         "mindcv",
         "MindCV",

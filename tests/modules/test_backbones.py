@@ -63,6 +63,22 @@ def test_names_are_mindcvs():
     assert theirs - names == {"classifier.weight", "classifier.bias"} and names < theirs
 
 
+def test_parameters_are_named_by_their_place_and_mindcvs_names_are_known():
+    backbone = create_backbone("edgenext_xx_small")
+    parameters = dict(backbone.parameters_and_names())
+    assert [p.name for p in parameters.values()] == list(parameters)
+    theirs = {p.name for p in mindcv.create_model("edgenext_xx_small").get_parameters()}
+    named = {backbone.mindcv_names.get(name, name) for name in parameters}
+    assert theirs - named == {"head.weight", "head.bias"} and named < theirs
+    assert create_backbone("resnet18", image_size=32).mindcv_names == {}
+
+
+def test_a_classifier_with_two_names_is_left_out():
+    backbone = create_backbone("squeezenet1_0", image_size=64)
+    assert backbone.dropped == ["classifier", "final_conv"]
+    assert all(p.name.startswith("features.") for p in backbone.get_parameters())
+
+
 @pytest.mark.parametrize(
     "model, width",
     [

@@ -52,6 +52,44 @@ def test_one_changed_bit_is_noticed(tmp_path):
         checkpoint.read(path)
 
 
+@pytest.mark.parametrize(
+    "texts, arrays, lost",
+    [
+        ({"card": "{}"}, {"conv1.weight": 1}, "digest"),
+        ({"digest": "0"}, {"conv1.weight": 1}, "model card"),
+        ({}, {"online.backbone.conv1.weight": 1}, "model card and digest"),
+    ],
+)
+def test_our_checkpoints_have_a_digest(tmp_path, texts, arrays, lost):
+    path = tmp_path / "a.ckpt"
+    entries = [{"name": name, "data": ms.Tensor(np.ones(3, np.float32))} for name in arrays]
+    ms.save_checkpoint(entries, str(path), append_dict=texts)
+    with pytest.raises(ValueError, match=f"a.ckpt' is damaged: .* its {lost} is missing"):
+        checkpoint.read(path)
+
+
+def test_checkpoints_of_others_have_none(tmp_path):
+    ms.save_checkpoint([{"name": "conv1.weight", "data": ms.Tensor(np.ones(3, np.float32))}], str(tmp_path / "a.ckpt"))
+    arrays, card = checkpoint.read(tmp_path / "a.ckpt")
+    assert list(arrays) == ["conv1.weight"] and card == {}
+
+
+def test_nan_and_infinity_are_found():
+    checkpoint.check_finite({**ARRAYS, "half": np.ones(2, np.float16)}, "a.ckpt")
+    spoilt = {**ARRAYS, "half": np.array([1, np.inf, np.nan], np.float16), "w": np.array(np.nan)}
+    with pytest.raises(ValueError, match=r"a.ckpt: half holds 2 values .* \(2 of 5 parameters hold such\)"):
+        checkpoint.check_finite(spoilt, "a.ckpt")
+
+
+def test_a_backbone_that_is_not_finite_is_not_scored(tmp_path):
+    backbone = create_backbone("resnet18", image_size=32)
+    arrays = {p.name: p.asnumpy() for p in backbone.get_parameters()}
+    arrays["bn1.gamma"] = np.full(64, np.nan, np.float32)
+    checkpoint.write(tmp_path / "a.ckpt", arrays, {"kind": "backbone", "model": "resnet18"})
+    with pytest.raises(ValueError, match="a.ckpt: bn1.gamma holds 64 values that are NaN or infinite"):
+        checkpoint.load_backbone(backbone, tmp_path / "a.ckpt", "resnet18")
+
+
 def test_not_a_checkpoint(tmp_path):
     (tmp_path / "a.ckpt").write_text("hello")
     with pytest.raises(ValueError, match="truncated or not a MindSpore checkpoint"):

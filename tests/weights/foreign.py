@@ -157,7 +157,10 @@ def haiku_name(name):
 
 
 def deepmind(arrays, file):
-    """Writes the dill pickle of DeepMind's BYOL: a named tuple of Haiku's dictionaries, layouts HWIO and (in, out)."""
+    """Writes the dill pickle of DeepMind's BYOL: a named tuple of Haiku's dictionaries, layouts HWIO and (in, out).
+
+    One function makes both networks, so the target has a predictor and a classifier, too.
+    """
     params, state = {"online": {}, "target": {}}, {"online": {}, "target": {}}
     prefixes = {
         "online.backbone.": ("online", "res_net18/~/"),
@@ -166,9 +169,13 @@ def deepmind(arrays, file):
         "probe.": ("online", "classifier"),
         "target.backbone.": ("target", "res_net18/~/"),
         "target.projector.": ("target", "projector/"),
+        "target predictor": ("target", "predictor/"),
+        "target probe": ("target", "classifier"),
     }
     for prefix, (network, place) in prefixes.items():
-        for name, array in part(arrays, prefix).items():
+        source = {"target predictor": "predictor.", "target probe": "probe."}.get(prefix)
+        of_part = {n: a + 1 for n, a in part(arrays, source).items()} if source else part(arrays, prefix)
+        for name, array in of_part.items():
             module, leaf = haiku_name(name)
             if array.ndim == 1 and leaf != "b":
                 array = array.reshape((1, 1, 1, -1) if "backbone" in prefix else (1, -1))

@@ -164,6 +164,25 @@ FAMILIES = {
         "torchvision",
         "torch",
     ),
+    "compiled": (
+        ".pth",
+        torch_file(foreign.torchvision, lambda s: {f"module._orig_mod.{name}": array for name, array in s.items()}),
+        ["online.p", "pred", "target."],
+        "torchvision",
+        "torch",
+    ),
+    "compiled parts": (
+        ".ckpt",
+        torch_file(
+            lambda a: {name.replace("backbone.", "backbone._orig_mod."): v for name, v in foreign.lightly(a).items()},
+            lightning,
+            first_bias=False,
+            last_bias=True,
+        ),
+        [],
+        "lightly, full checkpoint, epoch 100",
+        "torch",
+    ),
     "resnext": (
         ".pth",
         torch_file(foreign.torchvision, model="resnext50_32x4d"),
@@ -338,6 +357,45 @@ def test_solo_learn_small_stem_is_not_exact(tmp_path):
     with pytest.raises(ValueError, match="pads the first convolution for small images by 2"):
         read_weights(path)
     assert read_weights(path, allow_unmatched=True).card["stem"] == "small"
+
+
+def test_two_names_for_one_parameter(tmp_path):
+    path = tmp_path / "source.pth"
+    write_state(path, lambda state: state.update({"_orig_mod.backbone.bn1.weight": np.zeros(64, np.float32)}))
+    with pytest.raises(ValueError, match="_orig_mod.backbone.bn1.weight and backbone.bn1.weight are two entries"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize("name", ["conv1.weight", "layer1.0.conv2.weight", "bn1.running_mean"])
+def test_a_number_where_a_weight_should_be(tmp_path, name):
+    path = tmp_path / "source.pth"
+    write_zip(path, {**foreign.torchvision(arrays_of()), name: np.zeros((), np.float32)})
+    with pytest.raises(ValueError, match=rf"^{path}: (.*no ResNet|torchvision[\s\S]*misshapen)"):
+        read_weights(path)
+
+
+SCRIPT = {"arch": "resnet18", "optimizer": {}}
+
+
+@pytest.mark.parametrize(
+    "beside, key, epoch",
+    [
+        pytest.param({"epoch": 99, "global_step": 5}, "state_dict", 100, id="Lightning counts from 0"),
+        pytest.param({"epoch": 99, "pytorch-lightning_version": "2.0"}, "state_dict", 100, id="Lightning's version"),
+        pytest.param({"meta": {"epoch": 200}, "epoch": 3}, "state_dict", 200, id="mmengine counts finished epochs"),
+        pytest.param({"epoch": 200, **SCRIPT}, "state_dict", 200, id="MoCo and SimSiam count finished epochs"),
+        pytest.param({"epoch": 99, "version": 2, **SCRIPT}, "state_dict", 100, id="timm counts from 0"),
+        pytest.param({"epoch": 99, "args": None}, "model", 100, id="torchvision's scripts count from 0"),
+        pytest.param({"epoch": 10**12}, "state_dict", None, id="no epoch"),
+        pytest.param({"epoch": True}, "state_dict", None, id="no number"),
+    ],
+)
+def test_epochs_that_were_finished(tmp_path, beside, key, epoch):
+    path = tmp_path / "source.pth"
+    write_zip(path, {**beside, key: foreign.torchvision(arrays_of())})
+    weights = read_weights(path)
+    assert weights.card.get("epoch") == epoch
+    assert weights.found == "torchvision, backbone and probe" + (f", epoch {epoch}" if epoch else "")
 
 
 # ---- the command -------------------------------------------------------------------------------------------------

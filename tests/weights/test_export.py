@@ -163,6 +163,7 @@ def test_inspect_lists_what_does_not_match(arrays, tmp_path):
         ("mindcv", "out.pth", False, {}, "must end in .ckpt"),
         ("keras", "out.h5", False, {}, "--format keras: known are mindcv"),
         ("torchvision", "out.pth", False, {"model": "mobilenet_v2_100"}, "is no ResNet"),
+        ("torchvision", "out.pth", False, {"model": "resnetv2_50"}, "is no ResNet"),
         ("torchvision", "out.pth", True, {}, "--heads: made here: there is no projector"),
     ],
 )
@@ -179,6 +180,32 @@ def test_onnx_not_installed(arrays, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="needs the package onnx: pip install -r requirements-export.txt"):
         write(arrays, tmp_path, "onnx")
     assert os.listdir(tmp_path) == []
+
+
+class _CannotBeCompiled(nn.Cell):
+    def construct(self, images):
+        if ms.get_context("mode") == ms.GRAPH_MODE:
+            return images.no_such_method()
+        return images.mean((2, 3))
+
+
+@pytest.mark.parametrize("kind", ["mindir", "onnx"])
+def test_a_failed_export_leaves_nothing(arrays, tmp_path, monkeypatch, kind):
+    pytest.importorskip("onnx", exc_type=ImportError)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(networks, "build", lambda weights, heads=False: _CannotBeCompiled())
+    with pytest.raises(ValueError, match=f"--format {kind}: MindSpore cannot export this network .*no_such_method"):
+        export(weights_of(arrays), Path(f"out{FORMATS[kind]}"), kind)
+    assert os.listdir(tmp_path) == [] and Path.cwd() == tmp_path
+
+
+def test_a_failed_check_leaves_the_old_file(arrays, tmp_path, monkeypatch):
+    path = tmp_path / "out.ckpt"
+    path.write_text("before")
+    monkeypatch.setattr(networks, "relative_difference", lambda found, expected: 1.0)
+    with pytest.raises(ValueError, match="check: features in MindCV differ"):
+        export(weights_of(arrays, "mindcv"), path, "mindcv")
+    assert os.listdir(tmp_path) == ["out.ckpt"] and path.read_text() == "before"
 
 
 def run(script, *arguments):

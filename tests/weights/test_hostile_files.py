@@ -95,7 +95,7 @@ FILES = {
     "an encrypted zip": (lambda p: (small_zip(p), encrypted(p)), "encrypted"),
     "a newer zip": (lambda p: (small_zip(p), newer(p)), "version 9.9"),
     "a zip with strong encryption": (lambda p: (small_zip(p), strong(p)), "encrypt"),
-    "a zip with a card that is a list": (lambda p: small_zip(p, card=[1]), "model card is a list"),
+    "a zip with a card that is a list": (lambda p: small_zip(p, card=[1]), "model card is .1., not a JSON object"),
     "a zip with a card that is a number": (lambda p: small_zip(p, card=5), "model card is 5"),
     "a zip with a deep card": (
         lambda p: (small_zip(p), rewrite_zip(p, **{"archive/extra/mindbyol.json": DEEP})),
@@ -147,7 +147,7 @@ FILES = {
     ),
     "safetensors with a card that is a list": (
         lambda p: p.write_bytes(safetensors({"__metadata__": {"card": "[1]"}, "x": entry()}, b"\0" * 4)),
-        "model card is a list",
+        "model card is .1., not a JSON object",
     ),
     "safetensors with metadata that are numbers": (
         lambda p: p.write_bytes(safetensors({"__metadata__": {"card": 5}})),
