@@ -11,7 +11,8 @@ import numpy as np
 from mindbyol.data.augmentation import permutation
 from mindbyol.data.bad_images import BadImages
 from mindbyol.data.decode import DataError
-from mindbyol.data.workers import WORKER_TYPES, BatchMaker, ProcessWorkers, ThreadWorkers, default_workers
+from mindbyol.data.worker_processes import ProcessWorkers
+from mindbyol.data.workers import WORKER_TYPES, BatchMaker, ThreadWorkers, default_workers
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class _Loader:
                     return
                 batch, indices, work = pending.popleft()
                 started = time.monotonic()
-                replaced = [item for future in work for item in self._result(future, workers)]
+                replaced = [item for future in work for item in self._result(future)]
                 array = workers.finish(batch)
                 self.wait_seconds += time.monotonic() - started
                 array[:, len(indices) :] = 0
@@ -84,18 +85,13 @@ class _Loader:
         finally:
             workers.close()
 
-    def _result(self, future, workers):
+    def _result(self, future):
         try:
             return future.result(self._timeout)
         except concurrent.futures.TimeoutError as error:
             raise DataError(
                 f"no data worker finished an image for {self._timeout:.0f} s: is the storage of "
                 f"{self.source.description} reachable?"
-            ) from error
-        except concurrent.futures.BrokenExecutor as error:
-            raise DataError(
-                f"a data worker process died ({workers.why_broken()}); SIGKILL is often the kernel's answer to a lack "
-                "of memory: lower num_parallel_workers or batch_size, or use worker_type thread"
             ) from error
 
 

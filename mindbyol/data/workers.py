@@ -1,20 +1,13 @@
-"""Threads or processes that decode images and write their views straight into a batch."""
+"""Workers that decode images and write their views straight into a batch: threads, or processes of their own."""
 
 import concurrent.futures
-import logging
-import multiprocessing
 import os
 import queue
-import signal
-import sys
 import threading
-from contextlib import contextmanager
 
 import numpy as np
 
-from mindbyol.data.decode import BadImage, decode
-
-logger = logging.getLogger(__name__)
+from mindbyol.data.decode import BadImage, DataError, decode
 
 WORKER_TYPES = ("thread", "process")
 _MOST_REPLACEMENTS = 100
@@ -84,7 +77,58 @@ def default_workers(ranks=1):
     return max(1, min(16, cores // min(ranks, 8)))
 
 
-class ThreadWorkers:
+class Workers:
+    """Threads that take tasks from one queue, in the order in which they came.
+
+    Daemons, unlike concurrent.futures' threads: one that hangs in a read must not keep the program from ending.
+
+    Args:
+        workers (int): Number of threads.
+        name (str): What a user calls them.
+
+    Raises:
+        DataError: So many cannot be started; none is left then.
+    """
+
+    def __init__(self, workers, name):
+        self._tasks = queue.SimpleQueue()
+        self._threads = []
+        try:
+            for _ in range(workers):
+                thread = threading.Thread(target=self._work, args=(self._new_worker(),), daemon=True)
+                thread.start()
+                self._threads.append(thread)
+        except (OSError, RuntimeError) as error:  # What an operating system says that has no more of them.
+            self.close()
+            for thread in self._threads:
+                thread.join()
+            raise DataError(
+                f"only {len(self._threads)} of {workers} data worker {name} can be started ({error}); lower "
+                "num_parallel_workers"
+            ) from error
+
+    def submit(self, batch, first_row, epoch, indices):
+        """Has a worker do `BatchMaker.fill`, with what `new_batch` gave as the batch.
+
+        Returns:
+            concurrent.futures.Future: Of what `BatchMaker.fill` returns or raises. DataError: the worker died.
+        """
+        future = concurrent.futures.Future()
+        self._tasks.put((future, batch, first_row, epoch, indices))
+        return future
+
+    def close(self):
+        """Drops what no worker has begun, and tells all to end."""
+        try:
+            while True:
+                self._tasks.get_nowait()
+        except queue.Empty:
+            pass
+        for _ in self._threads:
+            self._tasks.put(None)
+
+
+class ThreadWorkers(Workers):
     """Threads of this process. Each batch is a new array.
 
     Args:
@@ -97,117 +141,23 @@ class ThreadWorkers:
     def __init__(self, maker, batch_shape, workers, batches):
         self._maker = maker
         self._batch_shape = batch_shape
-        self._tasks = queue.SimpleQueue()
-        # Daemons, unlike concurrent.futures' threads: one that hangs in a read must not keep the program from ending.
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(workers)]
-        for thread in self._threads:
-            thread.start()
+        super().__init__(workers, "threads")
 
     def new_batch(self):
         return np.empty(self._batch_shape, np.uint8)
-
-    def submit(self, batch, first_row, epoch, indices):
-        future = concurrent.futures.Future()
-        self._tasks.put((future, batch, first_row, epoch, indices))
-        return future
 
     def finish(self, batch):
         """Returns the finished batch as an array that nobody else writes to."""
         return batch
 
-    def close(self):
-        try:
-            while True:
-                self._tasks.get_nowait()
-        except queue.Empty:
-            pass
-        for _ in self._threads:
-            self._tasks.put(None)
+    def _new_worker(self):
+        return self._maker
 
-    def _work(self):
+    def _work(self, maker):
         while (task := self._tasks.get()) is not None:
             future, *arguments = task
             try:
-                future.set_result(self._maker.fill(*arguments))
+                future.set_result(maker.fill(*arguments))
             except BaseException as error:
                 future.set_exception(error)
             del task, future, arguments  # Or an idle worker keeps the last batch in memory.
-
-
-class ProcessWorkers:
-    """Processes that write to shared memory, which is copied once, when a batch is handed out.
-
-    The arguments are those of `ThreadWorkers`. The processes are started anew, not forked: a fork would copy
-    MindSpore's locked threads.
-    """
-
-    def __init__(self, maker, batch_shape, workers, batches):
-        context = multiprocessing.get_context("spawn")
-        size = int(np.prod(batch_shape))
-        blocks = [context.RawArray("B", size) for _ in range(batches)]
-        self._batches = [np.frombuffer(block, np.uint8).reshape(batch_shape) for block in blocks]
-        self._free = list(range(batches))
-        self._executor = concurrent.futures.ProcessPoolExecutor(
-            workers, context, _start_process, (maker, batch_shape, blocks)
-        )
-        before = set(multiprocessing.active_children())
-        with _main_module_hidden():
-            started = [self._executor.submit(os.getpid) for _ in range(workers)]
-            self._processes = [p for p in multiprocessing.active_children() if p not in before]
-        del started
-
-    def new_batch(self):
-        return self._free.pop()
-
-    def submit(self, batch, first_row, epoch, indices):
-        return self._executor.submit(_fill_in_process, batch, first_row, epoch, indices)
-
-    def finish(self, batch):
-        """Returns the finished batch as an array that nobody else writes to."""
-        array = self._batches[batch].copy()
-        self._free.append(batch)
-        return array
-
-    def why_broken(self):
-        """Says how the workers ended, in words."""
-        ends = []
-        for process in self._processes:
-            process.join(5)
-            if process.exitcode is not None and process.exitcode not in (0, -signal.SIGTERM):
-                code = process.exitcode
-                ends.append(signal.Signals(-code).name if code < 0 else f"exit code {code}")
-        return ", ".join(ends) or "unknown"
-
-    def close(self):
-        self._executor.shutdown(wait=False, cancel_futures=True)
-        for process in self._processes:
-            process.terminate()
-
-
-_process_maker = _process_batches = None
-
-
-def _start_process(maker, batch_shape, blocks):
-    global _process_maker, _process_batches
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business.
-    _process_maker = maker
-    _process_batches = [np.frombuffer(block, np.uint8).reshape(batch_shape) for block in blocks]
-
-
-def _fill_in_process(batch, *arguments):
-    return _process_maker.fill(_process_batches[batch], *arguments)
-
-
-@contextmanager
-def _main_module_hidden():
-    """Keeps new processes from importing the program's main module, and with it MindSpore, once more."""
-    main = sys.modules["__main__"]
-    kept = {name: getattr(main, name) for name in ("__file__", "__spec__") if hasattr(main, name)}
-    try:
-        main.__spec__ = None
-        if "__file__" in kept:
-            del main.__file__
-        yield
-    finally:
-        for name, value in kept.items():
-            setattr(main, name, value)

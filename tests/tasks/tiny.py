@@ -45,10 +45,14 @@ def arguments(folder, resume=False, script=TRAIN, **recipe):
     return argv
 
 
-def start(folder, **recipe):
-    """One process, not waited for."""
+def start(folder, start_new_session=False, **recipe):
+    """One process, not waited for; in a process group of its own if asked."""
     return subprocess.Popen(
-        [sys.executable, *arguments(folder, **recipe)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, *arguments(folder, **recipe)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=start_new_session,
     )
 
 
