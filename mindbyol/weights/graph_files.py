@@ -34,8 +34,8 @@ def read_mindir(path):
     model = ModelProto()
     try:
         model.ParseFromString(_whole(path))
-    except DecodeError as error:
-        raise ValueError(f"{path}: the MINDIR file is damaged or truncated ({error})") from None
+    except (DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: the MINDIR file is damaged or truncated ({shown(error)})") from None
     tensors = {}
     for parameter in model.graph.parameter:
         shape, dtype = tuple(parameter.dims), _MINDIR_TYPES.get(parameter.data_type)
@@ -61,8 +61,8 @@ def read_onnx(path):
     model = onnx.ModelProto()
     try:
         model.ParseFromString(_whole(path))
-    except DecodeError as error:
-        raise ValueError(f"{path}: the ONNX file is damaged or truncated ({error})") from None
+    except (DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: the ONNX file is damaged or truncated ({shown(error)})") from None
     tensors = {}
     for entry in model.graph.initializer:
         if entry.data_location == onnx.TensorProto.EXTERNAL:

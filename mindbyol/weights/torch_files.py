@@ -56,6 +56,9 @@ class _Pieces(io.FileIO):
     def read(self, size=-1):
         return super().read(min(size, _PIECE))
 
+    def __del__(self):  # with the last tensor that could be read from it
+        self.close()
+
 
 @contextmanager
 def _zip_errors(path):

@@ -177,3 +177,30 @@ def test_only_regular_files_are_opened(tmp_path):
         for path in (fifo, address, link, Path("/dev/null")):
             with pytest.raises(ValueError, match=f"{path}: not a regular file"):
                 open_weights(path)
+
+
+def test_graphs_with_damaged_or_absent_values(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    path = tmp_path / "graph.onnx"
+    inside, text = onnx.numpy_helper.from_array(np.ones(4, np.float32), "x"), onnx.TensorProto()
+    text.CopyFrom(inside)
+    text.data_type, outside, short = onnx.TensorProto.STRING, onnx.TensorProto(), onnx.TensorProto()
+    outside.CopyFrom(inside)
+    outside.data_location = onnx.TensorProto.EXTERNAL
+    outside.external_data.add(key="location", value="/etc/hostname")
+    short.CopyFrom(inside)
+    short.dims[0] = 10**12
+    for tensor, reason in ((outside, "in another file"), (text, "no plain numbers"), (short, "are damaged")):
+        graph = onnx.helper.make_graph([], "graph", [], [], [tensor])
+        path.write_bytes(onnx.helper.make_model(graph, producer_name="x").SerializeToString())
+        with pytest.raises(ValueError, match=f"{path}: the values of x .*{reason}"):
+            open_weights(path)
+
+
+def test_mindir_with_names_that_are_no_text(tmp_path):
+    from mindspore.train.mind_ir_pb2 import ModelProto
+
+    path = tmp_path / "graph.mindir"
+    path.write_bytes(ModelProto(ir_version="0.1.1", producer_name="MindSpore").SerializeToString()[:-1] + b"\xff")
+    with pytest.raises(ValueError, match=f"{path}: the MINDIR file is damaged"):
+        open_weights(path)
