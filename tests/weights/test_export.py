@@ -184,8 +184,7 @@ def test_onnx_not_installed(arrays, tmp_path, monkeypatch):
 
 class _CannotBeCompiled(nn.Cell):
     def construct(self, images):
-        if ms.get_context("mode") == ms.GRAPH_MODE:
-            return images.no_such_method()
+        ms.get_context("mode")  # no graph can hold this
         return images.mean((2, 3))
 
 
@@ -194,7 +193,7 @@ def test_a_failed_export_leaves_nothing(arrays, tmp_path, monkeypatch, kind):
     pytest.importorskip("onnx", exc_type=ImportError)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(networks, "build", lambda weights, heads=False: _CannotBeCompiled())
-    with pytest.raises(ValueError, match=f"--format {kind}: MindSpore cannot export this network .*no_such_method"):
+    with pytest.raises(ValueError, match=f"--format {kind}: MindSpore cannot export this network .*get_context"):
         export(weights_of(arrays), Path(f"out{FORMATS[kind]}"), kind)
     assert os.listdir(tmp_path) == [] and Path.cwd() == tmp_path
 
