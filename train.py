@@ -151,7 +151,8 @@ def train(args, world, communicator, plan, loader, batches, network, step, state
             for number, batch in enumerate(batches, 1):
                 arrays = batch if network.probe is not None else batch[:2]
                 log.add(*step(*(Tensor(array) for array in arrays)))
-                stopping = stopping or communicator.any_before(signals.received is not None)
+                received = signals.received
+                stopping = stopping or communicator.any_before(received is not None)
                 if number % plan.accumulation:
                     continue
                 state.steps += 1
@@ -161,7 +162,8 @@ def train(args, world, communicator, plan, loader, batches, network, step, state
                         state.save(log.state)
                 if stopping:
                     communicator.any(False)  # msrun kills the others when one has ended: wait until rank 0 has saved
-                    logger.info(f"stopped at step {state.steps} of {plan.total_steps}; --resume goes on from here")
+                    by = f"{received}: " if received else ""  # or the signal came to another rank
+                    logger.info(f"{by}stopped at step {state.steps} of {plan.total_steps}; --resume goes on from here")
                     return False
         finally:
             log.close()

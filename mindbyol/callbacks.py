@@ -69,7 +69,8 @@ class StopSignals:
         for again in self._before:  # needs no Python to run, which a long step on the device would keep waiting
             signal.signal(again, signal.SIG_DFL)
         self.received = signal.Signals(number).name
-        logger.warning(f"{self.received}: saving after this step, then stopping; once more stops at once")
+        # Not by the log: the signal may have come in the middle of a line of it, and files are not reentrant.
+        os.write(2, f"\n{self.received}: saving after this step, then stopping; once more stops at once\n".encode())
 
 
 class _TerminalHandler(logging.Handler):

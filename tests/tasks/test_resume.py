@@ -254,3 +254,15 @@ def test_a_second_signal_stops_at_once():
     code += "    os.kill(os.getpid(), signal.SIGTERM); print('still here')"
     result = subprocess.run([sys.executable, "-c", code], cwd=tiny.ROOT, capture_output=True, text=True)
     assert result.returncode == -signal.SIGTERM and "still here" not in result.stdout
+
+
+def test_a_signal_while_the_log_is_written_is_no_error(tmp_path):
+    code = "import logging, os, signal; from mindbyol.callbacks import StopSignals, setup_logging\n"
+    code += f"setup_logging({str(tmp_path)!r}); handler = logging.getLogger().handlers[-1]; flush = handler.flush\n"
+    code += (
+        "handler.flush = lambda: (os.kill(os.getpid(), signal.SIGTERM) if signals.received is None else 0, flush())\n"
+    )
+    code += "with StopSignals() as signals:\n    logging.info('a line'); assert signals.received == 'SIGTERM'\n"
+    result = subprocess.run([sys.executable, "-c", code], cwd=tiny.ROOT, capture_output=True, text=True)
+    assert result.returncode == 0 and result.stderr.count("SIGTERM: saving after this step") == 1, result.stderr
+    assert "Traceback" not in result.stderr and (tmp_path / "rank0.log").read_text().count("\n") == 1
