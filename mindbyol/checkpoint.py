@@ -128,13 +128,20 @@ def check_finite(arrays, source):
     Raises:
         NonFinite: One does; the message names the file, the first such parameter and how many there are.
     """
-    bad = [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
+    bad = [name for name, array in arrays.items() if _not_finite(array)]
     if bad:
-        first = arrays[bad[0]]
         raise NonFinite(
-            f"{source}: {bad[0]} holds {first.size - np.count_nonzero(np.isfinite(first))} values that are NaN or "
-            f"infinite ({len(bad)} of {len(arrays)} parameters hold such): the run has diverged"
+            f"{source}: {bad[0]} holds {_not_finite(arrays[bad[0]])} values that are NaN or infinite ({len(bad)} of "
+            f"{len(arrays)} parameters hold such): the run has diverged"
         )
+
+
+def _not_finite(array):
+    """How many values of an array are not finite."""
+    if array.dtype.kind in "iub":
+        return 0
+    numbers = array if array.dtype.kind == "f" else array.astype(np.float32)  # NumPy does not know bfloat16
+    return numbers.size - np.count_nonzero(np.isfinite(numbers))
 
 
 def online_backbone(arrays):

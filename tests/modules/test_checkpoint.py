@@ -76,6 +76,9 @@ def test_checkpoints_of_others_have_none(tmp_path):
 
 def test_nan_and_infinity_are_found():
     checkpoint.check_finite({**ARRAYS, "half": np.ones(2, np.float16)}, "a.ckpt")
+    brain = ms.Tensor([1, np.nan], ms.bfloat16).asnumpy()
+    with pytest.raises(ValueError, match=r"a.ckpt: brain holds 1 values .* \(1 of 4 parameters"):
+        checkpoint.check_finite({**ARRAYS, "brain": brain}, "a.ckpt")
     spoilt = {**ARRAYS, "half": np.array([1, np.inf, np.nan], np.float16), "w": np.array(np.nan)}
     with pytest.raises(ValueError, match=r"a.ckpt: half holds 2 values .* \(2 of 5 parameters hold such\)"):
         checkpoint.check_finite(spoilt, "a.ckpt")
