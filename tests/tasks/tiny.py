@@ -45,14 +45,10 @@ def arguments(folder, resume=False, script=TRAIN, **recipe):
     return argv
 
 
-def start(folder, start_new_session=False, **recipe):
-    """One process, not waited for; in a process group of its own if asked."""
+def start(folder, **recipe):
+    """One process, not waited for."""
     return subprocess.Popen(
-        [sys.executable, *arguments(folder, **recipe)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=start_new_session,
+        [sys.executable, *arguments(folder, **recipe)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
 
 
