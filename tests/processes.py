@@ -33,3 +33,16 @@ def wait_until_gone(session, seconds=60):
     while (left := in_session(session)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return left
+
+
+class Hangs:
+    """A transform that waits, at image 5, for a writer to a pipe who never comes: as long as a storage that is gone."""
+
+    size, views = 32, 2
+
+    def __init__(self, pipe):
+        self._pipe = str(pipe)
+
+    def __call__(self, image, seed, epoch, index, out):
+        if index == 5:
+            open(self._pipe, "rb").close()

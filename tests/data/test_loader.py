@@ -13,6 +13,7 @@ from mindbyol.data.decode import DataError, decode
 from mindbyol.data.loader import EvalLoader, PretrainLoader
 from mindbyol.data.sources import create_source
 from mindbyol.data.views import EvalTransform, TwoViewTransform
+from tests.processes import Hangs
 
 TRANSFORM = TwoViewTransform(size=32)
 
@@ -151,28 +152,13 @@ class _KillsItself:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-class _Hangs:
-    size, views = 32, 2
-
-    def __init__(self, pipe):
-        self._pipe = pipe
-
-    def __call__(self, image, seed, epoch, index, out):
-        if index == 5:
-            open(self._pipe, "rb").close()  # Waits for a writer that never comes.
-
-
-@pytest.mark.parametrize("worker_type", ["thread", "process"])
-def test_a_worker_that_hangs_is_an_error(tmp_path, source, worker_type):
+def test_a_worker_that_hangs_is_an_error(tmp_path, source):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    loader = PretrainLoader(
-        source, _Hangs(pipe), 24, epochs=1, num_parallel_workers=2, worker_type=worker_type, timeout=2.0
-    )
+    loader = PretrainLoader(source, Hangs(pipe), 24, epochs=1, num_parallel_workers=2, timeout=2.0)
     with pytest.raises(DataError, match="no data worker finished an image for 2 s.*24 images"):
         list(loader)
-    if worker_type == "thread":
-        open(pipe, "wb").close()  # Lets the thread go.
+    open(pipe, "wb").close()  # Lets the thread go.
 
 
 def test_an_error_in_a_worker_reaches_the_consumer(source):

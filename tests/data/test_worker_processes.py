@@ -92,13 +92,10 @@ def test_a_bad_image_stops_the_run_at_once_if_asked_to(tmp_path, write_jpegs):
         list(loader(create_source("folder", tmp_path), 2, on_bad_image="stop"))
 
 
-def test_one_that_hangs_in_a_read_is_killed(tmp_path, write_jpegs):
-    write_jpegs(tmp_path, 8)
-    source = create_source("folder", tmp_path)
-    os.unlink(tmp_path / "05.jpg")
-    os.mkfifo(tmp_path / "05.jpg")  # Reading it waits for a writer that never comes.
+def test_one_that_hangs_in_a_read_is_killed(tmp_path, source):
+    os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DataError, match="no data worker finished an image for 2 s"):
-        list(loader(source, 4, timeout=2.0))
+        list(loader(source, 4, transform=processes.Hangs(tmp_path / "pipe"), timeout=2.0))
     assert processes.workers_of(os.getpid()) == []
 
 
@@ -153,11 +150,12 @@ def test_they_do_not_outlive_a_parent_that_is_killed(jpegs):
     assert end(process)[0] == -signal.SIGKILL
 
 
-def test_one_that_hangs_in_a_read_does_not_outlive_its_parent(tmp_path, write_jpegs):
-    write_jpegs(tmp_path, 24)
-    fifo = tmp_path / "05.jpg"
-    then = f"os.unlink({str(fifo)!r}); os.mkfifo({str(fifo)!r}); print('made', flush=True); next(iter(loader))"
-    process = start(tmp_path, then)
+def test_one_that_hangs_in_a_read_does_not_outlive_its_parent(tmp_path, jpegs):
+    fifo = tmp_path / "pipe"
+    os.mkfifo(fifo)
+    then = f"from tests.processes import Hangs\nloader.transform = Hangs({str(fifo)!r})\n"
+    then += "loader._maker._transform = loader.transform; print('made', flush=True); next(iter(loader))"
+    process = start(jpegs, then)
     assert process.stdout.readline() == "made\n"
     writer = None
     while writer is None and process.poll() is None:
