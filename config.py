@@ -5,25 +5,12 @@ A YAML recipe (`-c/--config`) overrides the defaults, the command line overrides
 
 import argparse
 import logging
-from pathlib import Path
 
 from mindbyol.backbones import PADDINGS, STEMS
-from mindbyol.command import Parser
+from mindbyol.command import Parser, cut
 from mindbyol.data import eval_transform_from_args, two_view_transform_from_args
 from mindbyol.recipe_file import nearest, read_recipe
-from mindbyol.values import (
-    COUNT,
-    FRACTION,
-    IMAGE_SIZE,
-    LARGEST_INT,
-    NOT_NEGATIVE,
-    POSITIVE,
-    WORKERS,
-    boolean,
-    cut,
-    number,
-    quoted,
-)
+from mindbyol.values import COUNT, FRACTION, IMAGE_SIZE, LARGEST_INT, NOT_NEGATIVE, POSITIVE, WORKERS, boolean, number
 
 logger = logging.getLogger("mindbyol.config")
 
@@ -38,7 +25,7 @@ def accumulation(text):
     return text if text == "auto" else COUNT(text)
 
 
-HEAD_WIDTH = number(int, 1, 32768, why="published heads are 256 to 16384 wide")
+HEAD_WIDTH = number(int, 1, 16384, why="published heads are 256 to 16384 wide")
 BATCH_SIZE = number(int, 2, 65536, why="batch norm needs two images, and no device holds more than 65536")
 
 _NOT_GIVEN = object()
@@ -252,7 +239,7 @@ def parse_args(argv=None):
         raise ValueError(f"--config: given {len(configs)} times; a run has one recipe, and flags go over it")
     actions.pop("config")
     if configs:
-        given = {**read_recipe(Path(configs[0]), parser, actions), **given}
+        given = {**read_recipe(configs[0], parser, actions), **given}
     defaults = {key: action.default for key, action in actions.items()}
     args = argparse.Namespace(**{**defaults, **given, "config": configs[0] if configs else None})
     _check(args)
@@ -261,9 +248,6 @@ def parse_args(argv=None):
 
 
 def _check(args):
-    for key, value in vars(args).items():
-        if isinstance(value, str) and "\0" in value:
-            raise ValueError(f"{key}: {quoted(value)} holds a NUL character")
     for key in ("resume", "ckpt_path", "pretrained_from", "ckpt_save_dir", "data_dir", "results"):
         if getattr(args, key) == "":
             raise ValueError(f"{key}: is empty; was a variable not set?")

@@ -17,10 +17,22 @@ INTERRUPTED, READER_GONE = 130, 141
 
 
 class Parser(argparse.ArgumentParser):
-    """Errors in one line that stands alone, instead of after two pages of usage; no abbreviated flags."""
+    """Errors in one line that stands alone, instead of after two pages of usage; no abbreviated flags.
+
+    Arguments that are empty or hold control characters are slips of a shell script, whatever the flag.
+    """
 
     def __init__(self, **kwargs):
         super().__init__(allow_abbrev=False, **kwargs)
+
+    def parse_known_args(self, args=None, namespace=None):
+        args = sys.argv[1:] if args is None else list(args)
+        for before, argument in zip(["an argument", *args], args):
+            if not argument:
+                self.error(f"{before}: is empty; was a variable not set?")
+            if has_control_characters(argument):
+                self.error(f"{quoted(argument)}: holds a control character")
+        return super().parse_known_args(args, namespace)
 
     def error(self, message):
         raise ValueError(message)
@@ -72,9 +84,25 @@ def one_line_errors(prefix="error", errors=(ValueError, OSError, RuntimeError)):
         _flush_stdout(prefix)
 
 
+def has_control_characters(text):
+    """Whether a new line, an escape or the like is in a text, which no name or number needs."""
+    return any(c < " " or c == "\x7f" for c in text)
+
+
 def escaped(text):
     """The text with control characters, but for new lines, and what is no Unicode written as escapes."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def cut(text):
+    """What a message shows of a text: its first 60 characters, none of them a control character."""
+    text = escaped(text[:61]).replace("\n", "\\n")
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def quoted(text):
+    """`cut` in quotes."""
+    return f"'{cut(text)}'"
 
 
 def _open_closed_streams():

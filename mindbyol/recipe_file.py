@@ -2,10 +2,12 @@
 
 import argparse
 import difflib
+import os
 
 import yaml
 
-from mindbyol.values import boolean, quoted
+from mindbyol.command import has_control_characters, quoted
+from mindbyol.values import boolean
 
 _LARGEST = 64 * 1024  # bytes; a long recipe has 5,000
 _DEEPEST = 3  # a mapping, a list, and in it a list a view
@@ -20,7 +22,7 @@ def read_recipe(path, parser, actions):
     YAML's octal numbers nor its minutes and seconds (`1:30` is 90) come between.
 
     Args:
-        path (Path): The file.
+        path (str): The file.
         parser (argparse.ArgumentParser): The parser of the flags.
         actions (dict[str, argparse.Action]): The flags that are keys, by key.
 
@@ -68,20 +70,19 @@ def _read_yaml(path):
             recipe[key.value] = _value(key.value, value)
         return recipe
     except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+        text = " ".join(str(error).split()).replace('in "<unicode string>", ', "at ")  # yaml's name of what it reads
+        raise ValueError(f"{path}: {text}") from None
 
 
 def _read(path):
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"--config: no recipe '{path}'")
+    if not os.path.isfile(path):
+        raise OSError(f"--config: '{path}' is no regular file")
     try:
-        if path.exists() and not path.is_file():
-            raise OSError(f"--config: '{path}' is no regular file")
-        if not path.is_file():
-            raise FileNotFoundError(f"--config: no recipe '{path}'")
         with open(path, "rb") as file:
             data = file.read(_LARGEST + 1)
     except OSError as error:
-        if error.strerror is None:
-            raise
         raise OSError(f"--config: cannot read '{path}' ({error.strerror})") from None
     if len(data) > _LARGEST:
         raise ValueError(f"{path}: has more than {_LARGEST // 1024} kB: is it a recipe?")
@@ -116,6 +117,8 @@ def _value(key, node):
         return None
     if node.tag == "tag:yaml.org,2002:bool":
         return _BOOLEANS.get(node.value.lower(), node.value)
+    if has_control_characters(node.value):
+        raise ValueError(f"{key}: {quoted(node.value)} holds a control character")
     if node.tag in _PLAIN:
         return node.value
     raise ValueError(f"{key}: {quoted(node.tag)} is no kind of value of a recipe")

@@ -43,6 +43,17 @@ def launched_by_msrun():
     return "MS_WORKER_NUM" in os.environ or "RANK_TABLE_FILE" in os.environ
 
 
+def set_device_target(target):
+    """Chooses `Ascend`, `GPU` or `CPU`; a ValueError in one line when this MindSpore has none."""
+    import mindspore as ms
+
+    try:
+        ms.set_context(device_target=target)
+    except (ValueError, RuntimeError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise ValueError(f"device_target: this MindSpore has no {target} ({first_line})") from None
+
+
 def setup(args):
     """Sets device, mode, compiler level, communication and seeds from the recipe.
 
@@ -62,11 +73,7 @@ def setup(args):
     if mindbyol.cpu_guard_note:
         logger.info(mindbyol.cpu_guard_note)
     if args.device_target:
-        try:
-            ms.set_context(device_target=args.device_target)
-        except (ValueError, RuntimeError) as error:
-            first_line = str(error).strip().splitlines()[0]
-            raise ValueError(f"device_target: this MindSpore has no {args.device_target} ({first_line})") from None
+        set_device_target(args.device_target)
     ms.set_context(mode=args.mode)
     if args.jit_level:
         ms.set_context(jit_config={"jit_level": args.jit_level})

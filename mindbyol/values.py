@@ -3,7 +3,7 @@
 import argparse
 import re
 
-from mindbyol.command import escaped
+from mindbyol.command import cut, quoted
 
 _LARGEST, _SMALLEST = 3.4e38, 1.2e-38  # what the graph computes in is float32
 LARGEST_INT = 2**31 - 1  # what it counts in is int32
@@ -63,18 +63,7 @@ def number(kind, minimum=None, maximum=None, above=None, below=None, why=None):
     return parse
 
 
-def cut(text):
-    """What a message shows of a text: its first 60 characters, none of them a control character."""
-    text = escaped(text[:61]).replace("\n", "\\n")
-    return text if len(text) <= 60 else f"{text[:60]}..."
-
-
-def quoted(text):
-    """`cut` in quotes."""
-    return f"'{cut(text)}'"
-
-
-COUNT = number(int, 1, LARGEST_INT, why="counters are int32")
+COUNT = number(int, 1, LARGEST_INT, why="counts go from 1 to what int32 holds")
 POSITIVE = number(float, above=0)
 NOT_NEGATIVE = number(float, minimum=0)
 FRACTION = number(float, minimum=0, maximum=1)

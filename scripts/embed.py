@@ -26,6 +26,7 @@ with packages():
     from mindbyol.data.names import printable
     from mindbyol.evaluation.embedding import Embedding
     from mindbyol.evaluation.features import FeatureExtractor
+    from mindbyol.runtime import set_device_target
     from mindbyol.values import IMAGE_SIZE, WORKERS, number
     from mindbyol.weights import read_weights
     from mindbyol.weights.files import check_output
@@ -55,7 +56,9 @@ def main(argv=None):
     args = parser.parse_args(argv)
 
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    ms.set_context(mode=ms.GRAPH_MODE, **({"device_target": args.device_target} if args.device_target else {}))
+    ms.set_context(mode=ms.GRAPH_MODE)
+    if args.device_target:
+        set_device_target(args.device_target)
     rank, ranks = 0, 1
     if "MS_ROLE" in os.environ:  # msrun has started this process; its scheduler does not come back from init
         communication.init()

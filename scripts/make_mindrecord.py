@@ -40,6 +40,8 @@ def main(argv=None):
     )
     parser.add_argument("--num_samples", type=COUNT, help="only so many images, evenly spaced")
     args = parser.parse_args(argv)
+    if "/" in args.split or args.split in (".", ".."):
+        parser.error(f"--split: '{args.split}' is a path; shards are called by the name of the split")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     source = create_source(args.dataset, args.data_dir, args.split, num_samples=args.num_samples)
     write_split(source, args.output_dir, args.split, args.shard_mb * 1_000_000)

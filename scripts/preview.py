@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mindbyol.command import Parser, one_line_errors, packages  # noqa: E402
+from mindbyol.command import Parser, cut, one_line_errors, packages  # noqa: E402
 
 with packages():
     import matplotlib
@@ -61,7 +61,7 @@ def draw_grid(source, transform, seed, epoch, indices):
         except DataError as error:
             raise DataError(f"{source.name(index)}: {error}") from error
         row[0].imshow(image)
-        name = Path(source.name(index)).name
+        name = cut(Path(source.name(index)).name)
         row[0].set_xlabel(f"{name}\n{image.shape[1]} x {image.shape[0]}", parse_math=False)  # "$" is just "$".
         for view, pixels in enumerate(transform(image, seed, epoch, index)):
             row[view + 1].imshow(pixels.transpose(1, 2, 0))
@@ -83,12 +83,14 @@ def main(argv=None):
         "--epoch", type=number(int, 0, LARGEST_INT), default=0, help="epoch whose views are shown, from 0 (default: 0)"
     )
     own, recipe = parser.parse_known_args(argv)
-    check_output(own.output, Path(own.output).suffix)
     args = parse_args(recipe)
-    source = source_from_args(args, args.train_split)
+    output = check_output(own.output, Path(own.output).suffix)
+    source = source_from_args(args, args.train_split, args.num_samples)
     indices = permutation(args.seed, own.epoch, len(source))[: own.images].tolist()
     figure = draw_grid(source, two_view_transform_from_args(args), args.seed, own.epoch, indices)
-    figure.savefig(own.output, format="png", dpi=80)
+    beside = output.with_name(f".{output.name}.partial")
+    figure.savefig(beside, format="png", dpi=80)
+    beside.replace(output)
     print(
         f"{printable(own.output)}: {len(indices)} images of {source.description}, epoch {own.epoch}, seed {args.seed}"
     )

@@ -1,5 +1,8 @@
 """The preview shows what training sees."""
 
+import os
+import shutil
+
 import cv2
 import pytest
 
@@ -25,6 +28,20 @@ def test_operations_are_named_in_their_order():
     ]
 
 
+def test_names_that_are_no_text_and_the_images_of_num_samples(jpegs, tmp_path, capsys):
+    folder = tmp_path / "names"
+    folder.mkdir()
+    for name in (b"\xff.jpg", b"$x_{$.jpg", b"a\n.jpg", b"plain.jpg"):
+        shutil.copy(next(jpegs.rglob("*.jpg")), os.path.join(os.fsencode(folder), name))
+    flags = ["--output", str(tmp_path / "views.png"), "--dataset", "folder", "--data_dir", str(folder)]
+    preview.main(flags)
+    assert "4 images of 4 images" in capsys.readouterr().out
+    preview.main([*flags, "--num_samples", "1"])
+    assert "1 images of 1 of 4 images" in capsys.readouterr().out
+
+
 def test_errors_are_one_line(tmp_path):
+    with pytest.raises(SystemExit, match="error: /nowhere/views.png: the folder /nowhere does not exist"):
+        preview.main(["--dataset", "folder", "--data_dir", str(tmp_path), "--output", "/nowhere/views.png"])
     with pytest.raises(SystemExit, match="error: data_dir .*nowhere is not a folder"):
         preview.main(["--dataset", "folder", "--data_dir", str(tmp_path / "nowhere")])

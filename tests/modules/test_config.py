@@ -64,7 +64,7 @@ def test_a_power_of_ten_without_a_dot_is_a_number(tmp_path):
         ("ckpt_path: false", "ckpt_path: takes no False"),
         ("mean: [0.485, 0.456, 0.406]\nstd: [0.229, 0.224, 0.225]", "std: .* 0-255"),
         ("data_dir: ''", "data_dir: is empty"),
-        (r'data_dir: "a\0b"', "data_dir: .* holds a NUL character"),
+        (r'data_dir: "a\0b"', "data_dir: .* holds a control character"),
         ("&a [*a]", "recipe.yaml: line 1: no anchors and aliases"),
         ("scale: &a [0.1, 1]\nratio: *a", "recipe.yaml: line 1: no anchors and aliases"),
         ("scale: " + 20000 * "[", "recipe.yaml: line 1: nested too deep"),
@@ -80,7 +80,7 @@ def test_a_power_of_ten_without_a_dot_is_a_number(tmp_path):
         ("base_lr: 1_0.5", "recipe.yaml: base_lr: '1_0.5' is not a number"),
         ("seed: " + 5000 * "9", r"seed: 9{60}\.\.\. is far too large"),
         ("epoch_size: 1000000000", "epoch_size: 1000000000 is above 1000000 .epochs, not steps"),
-        ("projector_hidden_size: 1000000000", "is above 32768 .published heads"),
+        ("projector_hidden_size: 1000000000", "is above 16384 .published heads"),
         ("num_parallel_workers: 5000", "5000 is above 256 .more workers than cores gain nothing"),
         ("image_resize: 100000", "100000 is above 4096"),
         (
@@ -91,7 +91,7 @@ def test_a_power_of_ten_without_a_dot_is_a_number(tmp_path):
         ("mean: [1e38, 0, 0]", "1e38 is above 255 .pixels are 0-255"),
         ("std: [1e-38, 57, 57]", "1e-38 is too small for a float32"),
         ("std: [1e-3, 57, 57]", "1e-3 is below 0.1 .pixels are 0-255"),
-        ("log_interval: 100000000000000000000", "is above 2147483647 .counters are int32"),
+        ("log_interval: 100000000000000000000", "is above 2147483647 .counts go from 1 to what int32 holds"),
     ],
 )
 def test_errors_name_the_file_and_the_key(tmp_path, text, message):
@@ -109,7 +109,8 @@ def test_errors_name_the_file_and_the_key(tmp_path, text, message):
         (["--epoch_size", "100000000000000000000"], "--epoch_size: 1.* is above 1000000"),
         (["--num_parallel_workers", "5000"], "--num_parallel_workers: 5000 is above 256"),
         (["-c", "a.yaml", "--config=b.yaml"], "--config: given 2 times"),
-        (["--hue\n", "1"], r"^--hue\\n: no such flag"),
+        (["--model", "a\nb"], r"^'a\\nb': holds a control character"),
+        (["-c", ""], "-c: is empty; was a variable not set"),
     ],
 )
 def test_errors_name_the_flag(argv, message):
@@ -139,8 +140,8 @@ def test_recipes_that_are_no_regular_file_or_none_at_all(tmp_path):
     (tmp_path / "latin.yaml").write_bytes(b"model: \xe9")
     with pytest.raises(ValueError, match="latin.yaml: is no UTF-8 text"):
         parse_args(["-c", str(tmp_path / "latin.yaml")])
-    with pytest.raises(OSError, match="--config: cannot read 'a{300}' .File name too long"):
-        parse_args(["-c", 300 * "a"])
+    with pytest.raises(OSError, match="--config: cannot read '/proc/self/mem' .Input/output error"):
+        parse_args(["-c", "/proc/self/mem"])
 
 
 def test_texts_stay_what_is_written(tmp_path):

@@ -92,4 +92,15 @@ def test_a_flag_that_does_not_exist_is_one_line(name, flags, capsys):
     main = importlib.import_module(f"scripts.{name}").main
     with pytest.raises(SystemExit, match="^error: .*--nonsense[^\n]*$"):
         main([*flags, "--nonsense"])
+    with pytest.raises(SystemExit, match="^error: --nonsense: is empty; was a variable not set?"):
+        main([*flags, "--nonsense", ""])
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_device_that_is_not_there_and_a_split_that_is_a_path(tmp_path):
+    embed, make_mindrecord = (importlib.import_module(f"scripts.{name}").main for name in ("embed", "make_mindrecord"))
+    flags = ["--ckpt_path", "a", "--data_dir", str(tmp_path), "-o", "c.npz"]
+    with pytest.raises(SystemExit, match="^error: device_target: this MindSpore has no GPU [^\n]*$"):
+        embed([*flags, "--device_target", "GPU"])
+    with pytest.raises(SystemExit, match="^error: --split: '../x' is a path"):
+        make_mindrecord(["--dataset", "folder", "--data_dir", ".", "--output_dir", str(tmp_path), "--split", "../x"])
