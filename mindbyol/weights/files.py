@@ -208,7 +208,7 @@ def check_output(path, suffix, source=None):
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path}: a folder; name the file to write")
-    if path.exists() and not path.is_file():
+    if path.exists() and not path.is_file():  # renamed over, a device would be gone
         raise ValueError(f"{path}: no regular file, so nothing is written there; name a new one")
     if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
         raise ValueError(f"{path}: is the file that is read; write to another one")

@@ -40,6 +40,13 @@ def test_names_that_are_no_text_and_the_images_of_num_samples(jpegs, tmp_path, c
     assert "1 images of 1 of 4 images" in capsys.readouterr().out
 
 
+def test_what_is_no_regular_file_is_not_written_over(tmp_path, jpegs):
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(SystemExit, match="error: .*fifo: is no regular file; name another file to write"):
+        preview.main(["--dataset", "folder", "--data_dir", str(jpegs), "--output", str(tmp_path / "fifo")])
+    assert (tmp_path / "fifo").is_fifo()
+
+
 def test_errors_are_one_line(tmp_path):
     with pytest.raises(SystemExit, match="error: /nowhere/views.png: the folder /nowhere does not exist"):
         preview.main(["--dataset", "folder", "--data_dir", str(tmp_path), "--output", "/nowhere/views.png"])
