@@ -17,6 +17,8 @@ def excluded_from_lars(name):
 
 
 _lars_update = ops.MultitypeFuncGraph("lars_update")
+_NAN = float("nan")
+
 # v <- momentum v + u, w <- w - lr v in one pass over memory
 _apply_momentum = ops.ApplyMomentum()
 
@@ -36,7 +38,9 @@ def _update_one(lr, momentum, weight_decay, trust_coefficient, parameter, gradie
         both = ops.logical_and(parameter_norm > 0, update_norm > 0)
         # No epsilon: where a norm is zero the ratio is 1, and the select keeps the division away from 0.
         ratio = trust_coefficient * parameter_norm / ops.select(both, update_norm, ops.ones_like(update_norm))
-        update = update * ops.select(both, ratio, ops.ones_like(ratio))
+        ratio = ops.select(both, ratio, ops.ones_like(ratio))
+        # A norm that overflows would scale the update to nothing, for good and without a word: NaN is noticed.
+        update = update * ops.select(ops.isfinite(update_norm), ratio, ratio * _NAN)
     return _apply_momentum(parameter, moment, lr, update, momentum)
 
 
