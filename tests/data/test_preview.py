@@ -42,7 +42,7 @@ def test_names_that_are_no_text_and_the_images_of_num_samples(jpegs, tmp_path, c
 
 def test_what_is_no_regular_file_is_not_written_over(tmp_path, jpegs):
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(SystemExit, match="error: .*fifo: is no regular file; name another file to write"):
+    with pytest.raises(SystemExit, match="error: .*fifo: no regular file, so nothing is written there"):
         preview.main(["--dataset", "folder", "--data_dir", str(jpegs), "--output", str(tmp_path / "fifo")])
     assert (tmp_path / "fifo").is_fifo()
 

@@ -58,6 +58,16 @@ def test_exclusion_by_name_on_resnet50():
     assert len(names) == 161
 
 
+@pytest.mark.parametrize("mode", [ms.GRAPH_MODE, ms.PYNATIVE_MODE])
+def test_an_update_whose_norm_overflows_is_noticed(mode):
+    before = ms.get_context("mode")
+    ms.set_context(mode=mode)
+    weight = Parameter(np.ones((4, 4), np.float32), name="weight")
+    LARS([weight], 0.1, weight_decay=1e38)((Tensor(np.ones((4, 4), np.float32)),))
+    ms.set_context(mode=before)
+    assert np.isnan(weight.asnumpy()).all()
+
+
 def test_the_reference_agrees_on_what_is_excluded():
     golden = reference.load("forward_r50.npz")
     for path in map(str, golden["param_paths"]):

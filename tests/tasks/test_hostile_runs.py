@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mindbyol import checkpoint
 from mindbyol.callbacks import TrainLog
@@ -110,6 +111,50 @@ def test_going_on_from_outside_leaves_another_run_alone(finished, tmp_path, capf
             del before[remove]
         assert "of another run" in refusal(other, capfd, resume=str(finished / "tiny-2_10.ckpt"))
         assert {file.name: file.read_bytes() for file in other.iterdir()} == before
+
+
+def stop_at(process, text="Epoch: ["):
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError("the run ended too early")
+
+
+def test_an_output_folder_that_goes_away_stops_the_run(finished, tmp_path):
+    process = tiny.start(tmp_path / "run", **SHORT)
+    stop_at(process, "batch: [2/5]")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    output = process.communicate()[0]
+    assert process.returncode == 1 and "Traceback" not in output and "cannot write checkpoint" in output, output
+    assert not (tmp_path / "run").exists()
+    tiny_train.main(tiny.arguments(tmp_path / "moved", resume=True, **SHORT)[1:])
+    expected, got = tiny.newest(finished), tiny.newest(tmp_path / "moved")
+    for name, array in expected.items():
+        np.testing.assert_array_equal(got[name], array, err_msg=name)
+    losses = [[line["loss"] for line in tiny.metrics(run)] for run in (finished, tmp_path / "moved")]
+    assert losses[0] == losses[1]
+
+
+def test_data_that_go_away_stop_the_run(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    draw = np.random.default_rng(0)
+    for number in range(32):
+        Image.fromarray(draw.integers(0, 255, (16, 16, 3), np.uint8)).save(data / f"{number}.png")
+    recipe = {**SHORT, "dataset": "folder", "data_dir": data, "num_samples": 32, "batch_size": 16}
+    recipe["epoch_size"] = 100_000
+    process = tiny.start(tmp_path / "run", **recipe)
+    stop_at(process)
+    data.rename(tmp_path / "moved")
+    output = process.communicate()[0]
+    assert process.returncode == 1 and "Traceback" not in output and "cannot be read" in output, output
+    assert list((tmp_path / "run").glob("tiny-*.ckpt"))
+    (tmp_path / "moved").rename(data)
+    process = tiny.start(tmp_path / "run", resume=True, **recipe)
+    stop_at(process, "resuming from")
+    stop_at(process)
+    process.terminate()
+    assert process.communicate()[0] and process.returncode == 75
 
 
 def test_msruns_variables_without_msrun(tmp_path, monkeypatch):
