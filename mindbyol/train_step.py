@@ -10,6 +10,7 @@ from mindspore import Parameter, ParameterTuple, Tensor, amp, nn, ops
 _add_gradient = ops.MultitypeFuncGraph("add_gradient")
 _clear = ops.MultitypeFuncGraph("clear")
 _scale_gradient = ops.MultitypeFuncGraph("scale_gradient")
+_copy = ops.MultitypeFuncGraph("copy")
 _copy_where = ops.MultitypeFuncGraph("copy_where")
 
 
@@ -26,6 +27,11 @@ def _clear_one(total):
 @_scale_gradient.register("Tensor", "Tensor")
 def _scale_one(factor, gradient):
     return gradient * factor
+
+
+@_copy.register("Tensor", "Tensor")
+def _copy_one(target, source):
+    return ops.assign(target, source)
 
 
 @_copy_where.register("Tensor", "Tensor", "Tensor")
@@ -161,7 +167,8 @@ class _Update(nn.Cell):
             return (ops.depend(scalars[0], done),) + scalars[1:]
         gradients = self.scaled(gradients, 1.0 / (self.loss_scale.value * self.accumulation))
         finite = self.all_finite(gradients)
-        overflow = ops.logical_not(ops.depend(finite, self.copy_where(self.always, self.moved_before, self.moved)))
+        remembered = self.hyper_map(_copy, self.moved_before, self.moved)
+        overflow = ops.logical_not(ops.depend(finite, remembered))
         overflow = ops.depend(overflow, self.optimizer(gradients))
         put_back = self.copy_where(overflow, self.moved, self.moved_before)
         running_put_back = self.copy_where(overflow, self.running, self.running_before)
