@@ -21,8 +21,8 @@ import numpy as np  # noqa: E402
 import mindspore as ms  # noqa: E402
 from mindspore import nn  # noqa: E402
 
-from config import parse_args  # noqa: E402
-from mindbyol.build import create_byol  # noqa: E402
+from mindbyol.config import parse_args
+from mindbyol.pretraining import create_byol  # noqa: E402
 
 FLOAT = 4
 MEGA = 1e6

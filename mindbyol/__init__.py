@@ -1,8 +1,7 @@
 """BYOL (Bootstrap Your Own Latent) for MindSpore and Ascend, in MindCV's conventions."""
 
 from mindbyol.cpu import guard_cpu
-
-__version__ = "0.1.0"
+from mindbyol.version import __version__  # noqa: F401
 
 # Before anything imports MindSpore; runtime.setup() logs the note.
 cpu_guard_note = guard_cpu()

@@ -3,8 +3,8 @@
 import mindspore as ms
 from mindspore import ParameterTuple, Tensor, nn, ops
 
-from mindbyol.schedules import target_tau
-from mindbyol.train_step import MeanOverRanks, TrainOneStep
+from mindbyol.training.schedules import target_tau
+from mindbyol.training.step import MeanOverRanks, TrainOneStep
 
 _move_target = ops.MultitypeFuncGraph("move_target")
 # target <- target - (1 - tau) (target - online), in one pass over memory
@@ -183,6 +183,15 @@ class BYOL(nn.Cell):
             loss = loss + probe_loss
             statistics += (probe_loss, accuracy)
         return loss, statistics
+
+    def half_precision_cells(self):
+        """The cells that mixed precision may touch: backbones, projectors and predictor; never the loss.
+
+        Returns:
+            list[tuple[Cell, str]]: Each as the cell that holds it and its name there.
+        """
+        encoders = [(encoder, part) for encoder in (self.online, self.target) for part in ("backbone", "projector")]
+        return encoders + [(self, "predictor")]
 
     def target_pairs(self):
         """The parameters that the target follows: weights, biases, gamma and beta, never running statistics.

@@ -22,12 +22,12 @@ with packages():
 
     from mindbyol.byol import Normalize
     from mindbyol.checkpoint import digest
+    from mindbyol.config.values import IMAGE_SIZE, WORKERS, number
     from mindbyol.data import EvalTransform, create_source
     from mindbyol.data.names import printable
     from mindbyol.evaluation.embedding import Embedding
     from mindbyol.evaluation.features import FeatureExtractor
     from mindbyol.runtime import set_device_target
-    from mindbyol.values import IMAGE_SIZE, WORKERS, number
     from mindbyol.weights import read_weights
     from mindbyol.weights.files import check_output
     from mindbyol.weights.networks import build

@@ -18,11 +18,11 @@ from mindbyol.command import Parser, one_line_errors, packages  # noqa: E402
 with packages():
     import mindspore  # noqa: F401  (here, where Ctrl-C is harmless, not when the first shard is written)
 
+    from mindbyol.config.values import COUNT, number
     from mindbyol.data import create_source
     from mindbyol.data.mindrecord import write_split
     from mindbyol.data.names import printable
     from mindbyol.data.sources import DATASETS
-    from mindbyol.values import COUNT, number
 
 
 @one_line_errors()

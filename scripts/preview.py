@@ -20,13 +20,13 @@ with packages():
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
-
     from config import parse_args
+
+    from mindbyol.config.values import LARGEST_INT, number
     from mindbyol.data import DataError, source_from_args, two_view_transform_from_args
     from mindbyol.data.augmentation import permutation
     from mindbyol.data.decode import decode
     from mindbyol.data.names import printable
-    from mindbyol.values import LARGEST_INT, number
     from mindbyol.weights.files import check_output
 
 

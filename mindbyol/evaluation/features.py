@@ -4,23 +4,30 @@ import numpy as np
 
 from mindspore import Tensor, nn
 
+from mindbyol.byol import Normalize
+
 
 class FeatureExtractor(nn.Cell):
     """uint8 images to pooled features, with the running statistics of batch norm.
 
     Args:
         backbone (Cell): See `backbones.create_backbone`.
-        normalize (Cell): See `byol.Normalize`.
+        mean, std (sequence[float]): See `byol.Normalize`.
     """
 
-    def __init__(self, backbone, normalize):
+    def __init__(self, backbone, mean, std):
         super().__init__(auto_prefix=False)
-        self.normalize = normalize
+        self.normalize = Normalize(mean, std)
         self.backbone = backbone
         self.set_train(False)
 
     def construct(self, images):
         return self.backbone(self.normalize(images))
+
+
+def pixels(images):
+    """Raw pixels in the place of features: (B, 3, H, W) to (B, 3 H W)."""
+    return images.reshape(len(images), -1)
 
 
 def extract(extractor, loader, gather):

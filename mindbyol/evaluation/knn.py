@@ -1,6 +1,86 @@
-"""Weighted k-nearest-neighbour classification on frozen features (Wu et al. 2018), as mmselfsup and DINO score it."""
+"""Scores frozen features by their nearest neighbours: weighted kNN (Wu et al. 2018), as mmselfsup and DINO do."""
+
+import logging
 
 import numpy as np
+
+from mindbyol.config.common import BACKBONE, DATASET, EVALUATION, IMAGES, SYSTEM, check_images
+from mindbyol.config.keys import Group, Key
+from mindbyol.config.values import COUNT, POSITIVE
+from mindbyol.data import eval_transform_from_args
+
+logger = logging.getLogger(__name__)
+
+KEYS = (
+    SYSTEM,
+    DATASET,
+    IMAGES,
+    BACKBONE,
+    EVALUATION,
+    Group(
+        "kNN parameters",
+        (
+            Key("knn_k", (10, 20, 100, 200), COUNT, "how many neighbours vote; each number is scored", nargs="+"),
+            Key("knn_temperature", 0.07, POSITIVE, "the lower, the more the nearest of the neighbours count"),
+        ),
+    ),
+)
+_TOP = (1, 5)
+
+
+def check(recipe):
+    """Everything that can be wrong without the data; a ValueError names the key."""
+    check_images(recipe)
+    eval_transform_from_args(recipe)
+
+
+def splits(recipe):
+    """The bank, whose images vote, and the queries."""
+    return {"bank": recipe.train_split, "queries": recipe.val_split}
+
+
+def check_data(recipe, sources):
+    """Everything that can be wrong between the recipe and the data.
+
+    Args:
+        recipe (Recipe): Of the task `knn`.
+        sources (dict[str, Source]): The bank and the queries.
+
+    Raises:
+        ValueError: There are no labels, the classes are not the same, or the bank is too small.
+    """
+    bank, queries = sources["bank"], sources["queries"]
+    for source in (bank, queries):
+        if source.labels is None:
+            raise ValueError(f"dataset: {source.description}: no labels to score with")
+    if recipe.train_split == recipe.val_split:
+        logger.warning(f"val_split: {recipe.val_split} is the bank, too: every image finds itself")
+    if bank.class_names != queries.class_names:
+        raise ValueError(
+            f"dataset: the classes of {bank.description} and of {queries.description} are not the same: "
+            "equal numbers would not mean equal classes"
+        )
+    ks = possible_ks(recipe.knn_k, len(bank))
+    if not ks:
+        raise ValueError(f"knn_k: {min(recipe.knn_k)} neighbours asked for, but the bank has {len(bank)} images")
+    if len(ks) < len(set(recipe.knn_k)):
+        logger.warning(f"knn_k: the bank has {len(bank)} images, so only k = {ks} are scored")
+
+
+def possible_ks(ks, bank_size):
+    """The numbers of neighbours that a bank of this size has, in ascending order."""
+    return sorted(k for k in set(ks) if k <= bank_size)
+
+
+def run(recipe, subject, sources, tools):
+    """Yields `knn{k}_top1` and `knn{k}_top5` for each k, in percent; each rank scores its share of the queries."""
+    bank, bank_labels = tools.features(subject, sources["bank"])
+    queries, labels = tools.features(subject, sources["queries"])
+    knn = WeightedKNN(possible_ks(recipe.knn_k, len(bank)), recipe.knn_temperature).fit(bank, bank_labels)
+    mine = tools.share(len(queries))
+    correct = knn.correct(queries[mine], labels[mine])
+    for name, count in zip(correct, tools.total(list(correct.values()))):
+        yield name, 100.0 * count / len(queries)
 
 
 class WeightedKNN:
@@ -37,27 +117,34 @@ class WeightedKNN:
         self.num_classes_ = int(self.labels_.max()) + 1
         return self
 
-    def score(self, features, labels, top=(1, 5)):
-        """Share of queries whose class is among the `top` classes with most votes; classes without a vote never are.
+    def score(self, features, labels):
+        """Share of queries whose class is among the one, and the five, classes with most votes.
 
         Args:
             features (ndarray): (M, D), float.
             labels (ndarray): (M,).
-            top (sequence[int]): Ranks to count.
 
         Returns:
-            dict[str, float]: `knn{k}_top{t}` for each k and t, in percent.
+            dict[str, float]: `knn{k}_top1` and `knn{k}_top5` for each k, in percent.
+        """
+        return {name: 100.0 * count / len(labels) for name, count in self.correct(features, labels).items()}
+
+    def correct(self, features, labels):
+        """How many queries `score` counts; a class without a vote is never among the first.
+
+        Returns:
+            dict[str, int]: As of `score`, but numbers of queries.
         """
         labels = np.asarray(labels)
-        correct = {(k, t): 0 for k in self.ks for t in top}
+        correct = {(k, t): 0 for k in self.ks for t in _TOP}
         for start in range(0, len(features), self.block):
             queries, wanted = features[start : start + self.block], labels[start : start + self.block]
             for k, votes in self._votes(queries):
-                ranking = np.argsort(-votes, axis=1, kind="stable")[:, : max(top)]
+                ranking = np.argsort(-votes, axis=1, kind="stable")[:, : max(_TOP)]
                 hits = (ranking == wanted[:, None]) & (np.take_along_axis(votes, ranking, 1) > -np.inf)
-                for t in top:
+                for t in _TOP:
                     correct[k, t] += int(hits[:, :t].any(1).sum())
-        return {f"knn{k}_top{t}": 100.0 * count / len(labels) for (k, t), count in correct.items()}
+        return {f"knn{k}_top{t}": count for (k, t), count in correct.items()}
 
     def _votes(self, queries):
         similarity = _unit(queries) @ self.bank_.T

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from config import parse_args
+from mindbyol.config import parse_args
 from mindbyol.data import binary_files, source_from_args
 from mindbyol.data.sources import create_source
 

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import train
-import validate
 from mindbyol import build, checkpoint
+from mindbyol.commands import train, validate
 
 RECIPE = str(Path(__file__).parents[2] / "configs/byol/byol_resnet18_digits_cpu.yaml")
 

@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from mindbyol import checkpoint
-from mindbyol.callbacks import TrainLog
+from mindbyol.training.log import TrainLog
 from tests.tasks import tiny, tiny_train
 
-PLAN = SimpleNamespace(total_steps=8, steps_per_epoch=4, effective_batch=64, accumulation=1)
+STEP = SimpleNamespace(statistics=("byol_loss", "projection_std", "tau", "lr"), states=("tau", "lr"))
+PLAN = SimpleNamespace(epochs=2, total_steps=8, steps_per_epoch=4, effective_batch=64, accumulation=1)
 SHORT = {"epoch_size": 2, "ckpt_save_steps": 1, "keep_checkpoint_max": 3}  # 10 steps
 
 
@@ -166,10 +167,10 @@ def test_msruns_variables_without_msrun(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_names_the_file(tmp_path):
-    log = TrainLog(tmp_path, ("projection_std", "tau", "lr", "byol_loss"), PLAN, 2, 1, 256)
+    log = TrainLog(tmp_path, STEP, PLAN, 1, {})
     log.metrics.close()
     log.metrics = open("/dev/full", "a")
-    log.add(np.float32(2), [np.float32(x) for x in (0.06, 0.99, 0.1, 2)])
+    log.add(np.float32(2), [np.float32(x) for x in (2, 0.06, 0.99, 0.1)])
     with pytest.raises(OSError, match="cannot write '/dev/full': No space left on device"):
         log.end_step(0.0)
     log.close()

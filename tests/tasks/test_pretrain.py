@@ -14,9 +14,8 @@ from sklearn.datasets import load_digits, load_sample_images
 
 import mindcv
 
-import train
-import validate
 from mindbyol import checkpoint
+from mindbyol.commands import train, validate
 from mindbyol.weights import read_weights
 from mindbyol.weights.export import export
 

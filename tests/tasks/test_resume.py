@@ -11,9 +11,9 @@ import sys
 import numpy as np
 import pytest
 
-import train
 from mindbyol import checkpoint
-from mindbyol.callbacks import StopSignals
+from mindbyol.commands import train
+from mindbyol.training.signals import StopSignals
 from tests.tasks import tiny, tiny_train
 
 # The first loss scale overflows; the scale then moves, and steps are left out, while checkpoints are written.
@@ -247,7 +247,7 @@ def test_a_full_disk_stops_the_run_and_harms_nothing(earlier, straight):
 
 
 def test_a_second_signal_stops_at_once():
-    code = "import os, signal; from mindbyol.callbacks import StopSignals\n"
+    code = "import os, signal; from mindbyol.training.signals import StopSignals\n"
     code += (
         "with StopSignals() as signals:\n    os.kill(os.getpid(), signal.SIGINT); assert signals.received == 'SIGINT'\n"
     )
@@ -257,7 +257,7 @@ def test_a_second_signal_stops_at_once():
 
 
 def test_a_signal_while_the_log_is_written_is_no_error(tmp_path):
-    code = "import logging, os, signal; from mindbyol.callbacks import StopSignals, setup_logging\n"
+    code = "import logging, os, signal; from mindbyol.terminal import setup_logging; from mindbyol.training.signals import StopSignals\n"
     code += f"setup_logging({str(tmp_path)!r}); handler = logging.getLogger().handlers[-1]; flush = handler.flush\n"
     code += (
         "handler.flush = lambda: (os.kill(os.getpid(), signal.SIGTERM) if signals.received is None else 0, flush())\n"

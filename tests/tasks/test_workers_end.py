@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-import train
+from mindbyol.commands import train
 from tests import processes
 from tests.tasks import tiny
 

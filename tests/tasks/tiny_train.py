@@ -17,8 +17,9 @@ import mindbyol  # noqa: F401,E402  isort: skip
 from mindcv.models.registry import register_model  # noqa: E402
 from mindspore import Tensor, amp, nn, ops  # noqa: E402
 
-import train  # noqa: E402
-from mindbyol import build, heads, train_step  # noqa: E402
+from mindbyol import heads, pretraining  # noqa: E402
+from mindbyol.commands import train  # noqa: E402
+from mindbyol.training import step  # noqa: E402
 
 
 class SmoothMLP(heads.MLP):
@@ -62,11 +63,11 @@ def always_overflows(gradients):
 
 
 def main(argv=None):
-    with patch.object(build, "MLP", SmoothMLP):
+    with patch.object(pretraining, "MLP", SmoothMLP):
         train.main(argv)
 
 
 if __name__ == "__main__":
     if os.environ.get("OVERFLOW_ON_RANK") == os.environ.get("RANK_ID", "0"):
-        train_step.amp = SimpleNamespace(all_finite=always_overflows)
+        step.amp = SimpleNamespace(all_finite=always_overflows)
     main()

@@ -2,7 +2,7 @@
 
 import tiny_train  # noqa: F401  (registers the model)
 
-import validate
+from mindbyol.commands import validate
 
 if __name__ == "__main__":
     validate.main()

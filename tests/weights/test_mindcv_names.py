@@ -6,10 +6,10 @@ import pytest
 import mindcv
 import mindspore as ms
 
-from config import parse_args
 from mindbyol import checkpoint
 from mindbyol.backbones import create_backbone
-from mindbyol.build import create_byol, read_start, start_from
+from mindbyol.config import parse_args
+from mindbyol.pretraining import create_byol, read_start, start_from
 from mindbyol.weights import read_weights
 from mindbyol.weights.convert import convert
 from mindbyol.weights.export import export

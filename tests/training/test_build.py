@@ -4,11 +4,12 @@ import pytest
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
-from config import parse_args
-from mindbyol.build import Plan, create_optimizer
 from mindbyol.byol import BYOL, BYOLTrainOneStep, Encoder, Normalize
-from mindbyol.cells import replace_cells
+from mindbyol.config import parse_args
 from mindbyol.heads import MLP, dense
+from mindbyol.training.cells import replace_cells
+from mindbyol.training.optimizer import create_optimizer
+from mindbyol.training.plan import Plan
 
 
 class TinyBackbone(nn.Cell):

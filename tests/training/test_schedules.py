@@ -6,7 +6,7 @@ import pytest
 import mindspore as ms
 from mindspore import Tensor
 
-from mindbyol.schedules import WarmupCosine, learning_rate, scaled_learning_rate, target_tau
+from mindbyol.training.schedules import WarmupCosine, learning_rate, scaled_learning_rate, target_tau
 from tests import reference
 
 GOLDEN = reference.load("schedules.npz")

@@ -7,7 +7,6 @@ import os
 import yaml
 
 from mindbyol.command import has_control_characters, quoted
-from mindbyol.values import boolean
 
 _LARGEST = 64 * 1024  # bytes; a long recipe has 5,000
 _DEEPEST = 3  # a mapping, a list, and in it a list a view
@@ -15,39 +14,66 @@ _PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "times
 _BOOLEANS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 
 
-def read_recipe(path, parser, actions):
-    """Reads a recipe.
+def read_recipe(path):
+    """Reads the texts of a recipe, those of the recipe that its `base` names beneath them.
 
-    Scalars stay texts and go through the parser of their flag, so that a key and its flag accept the same, and neither
+    Scalars stay texts and go through the parser of their key, so that a key and its flag accept the same, and neither
     YAML's octal numbers nor its minutes and seconds (`1:30` is 90) come between.
 
     Args:
-        path (str): The file.
-        parser (argparse.ArgumentParser): The parser of the flags.
-        actions (dict[str, argparse.Action]): The flags that are keys, by key.
+        path (str): The file. `base: other.yaml` names a file in the same folder, or by a path from there; a base has
+            no base itself.
+
+    Returns:
+        list[tuple[str, dict]]: The file and what stands in it, the base first: texts, booleans, None, lists of them.
+
+    Raises:
+        OSError: A file is not there, cannot be read, or is no regular file.
+        ValueError: It is no flat YAML mapping of a recipe's size, or names a key twice. Messages name file and key.
+    """
+    texts = _read_yaml(path)
+    if "base" not in texts:
+        return [(path, texts)]
+    base = texts.pop("base")
+    if not isinstance(base, str) or not base:
+        raise ValueError(f"{path}: base: takes the path of one recipe")
+    base = os.path.join(os.path.dirname(path), base)
+    if not os.path.exists(base):
+        raise FileNotFoundError(f"{path}: base: no recipe '{base}'")
+    beneath = _read_yaml(base)
+    if "base" in beneath:
+        raise ValueError(f"{path}: base: '{base}' has a base itself; name the last one, or write its keys out")
+    return [(base, beneath), (path, texts)]
+
+
+def convert(path, texts, keys):
+    """The values of a recipe's texts.
+
+    Args:
+        path (str): The file, for messages.
+        texts (dict): As `read_recipe` gives them.
+        keys (dict[str, Key]): The keys that there are.
 
     Returns:
         dict[str, object]: Values by key.
 
     Raises:
-        OSError: The file is not there, cannot be read, or is no regular file.
-        ValueError: It is no flat YAML mapping of a recipe's size, names a key twice or one that is unknown, or a value
-            is not what its flag takes. Messages name file and key.
+        ValueError: A key is unknown, or a value is not what its flag takes. Messages name file and key.
     """
     values = {}
-    for key, value in _read_yaml(path).items():
-        if key not in actions:
-            raise ValueError(f"{path}: unknown key {quoted(key)}{nearest(key, actions)}")
+    for name, value in texts.items():
+        if name not in keys:
+            raise ValueError(f"{path}: unknown key {quoted(name)}{nearest(name, keys)}")
         try:
-            values[key] = _convert(parser, actions[key], value)
-        except (argparse.ArgumentError, argparse.ArgumentTypeError, ValueError) as error:
-            raise ValueError(f"{path}: {key}: {getattr(error, 'message', error)}") from None
+            values[name] = keys[name].convert(value)
+        except (argparse.ArgumentTypeError, ValueError) as error:
+            raise ValueError(f"{path}: {name}: {error}") from None
     return values
 
 
-def nearest(key, actions, prefix=""):
+def nearest(key, keys, prefix=""):
     """The end of a message about an unknown key: the one that it may have been meant for."""
-    near = difflib.get_close_matches(key, actions, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
     return f"; nearest: {prefix}{near[0]}" if near else "; --help lists them all"
 
 
@@ -122,27 +148,3 @@ def _value(key, node):
     if node.tag in _PLAIN:
         return node.value
     raise ValueError(f"{key}: {quoted(node.tag)} is no kind of value of a recipe")
-
-
-def _convert(parser, action, value):
-    """Passes a YAML value through the parser of its flag, so that a key and a flag accept the same."""
-    if value is None:
-        if action.default is not None:
-            raise ValueError("has no value")
-        return None
-    if isinstance(value, bool) and action.nargs != "?" and action.type is not boolean:
-        raise ValueError(f"takes no {value}")
-    is_list = action.nargs not in (None, "?")
-    if isinstance(value, list) and not is_list:
-        raise ValueError("takes one value, not a list")
-    items = _flatten(value) if is_list else [value]
-    if not items or (isinstance(action.nargs, int) and len(items) != action.nargs):
-        raise ValueError(f"takes {action.nargs if isinstance(action.nargs, int) else 'some'} values, not {len(items)}")
-    items = [parser._get_value(action, item if isinstance(item, str) else repr(item)) for item in items]
-    for item in items:
-        parser._check_value(action, item)
-    return items if is_list else items[0]
-
-
-def _flatten(value):
-    return [leaf for item in value for leaf in _flatten(item)] if isinstance(value, list) else [value]

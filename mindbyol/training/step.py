@@ -270,7 +270,9 @@ class TrainOneStep:
         ranks (int): Replicas whose gradients and statistics are averaged.
 
     Attributes:
-        statistics (tuple[str]): Names of the scalars that a call returns.
+        statistics (tuple[str]): Names of the scalars that a call returns: the network's, means over the batch, then
+            `states`.
+        states (tuple[str]): What the step was made with: the scalar of `after`, the learning rate, the loss scale.
     """
 
     def __init__(self, network, optimizer, after, accumulation=1, loss_scale=None, ranks=1):
@@ -278,8 +280,8 @@ class TrainOneStep:
         self.optimizer = optimizer
         self.loss_scale = loss_scale
         self.accumulation = accumulation
-        self.statistics = network.statistics + (after.name, "lr")
-        self.statistics += ("loss_scale", "overflows") if loss_scale else ()
+        self.states = (after.name, "lr") + (("loss_scale", "overflows") if loss_scale else ())
+        self.statistics = network.statistics + self.states
         gradients = _Gradients(network, optimizer.parameters, loss_scale, ranks)
         update = _Update(network, optimizer, after, accumulation, loss_scale, ranks)
         self._calls = 0

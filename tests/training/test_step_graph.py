@@ -6,9 +6,9 @@ import pytest
 
 import mindspore as ms
 
-from mindbyol.train_step import LossScale
-from tests.modules.test_build import batch, tiny_network
-from tests.modules.test_large_batches import create_step
+from mindbyol.training.step import LossScale
+from tests.training.test_build import batch, tiny_network
+from tests.training.test_large_batches import create_step
 
 
 @pytest.fixture

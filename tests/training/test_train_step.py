@@ -11,8 +11,8 @@ from mindspore import Tensor, nn
 from mindbyol.backbones import create_backbone
 from mindbyol.byol import BYOL, BYOLTrainOneStep, Encoder, Normalize
 from mindbyol.heads import MLP, dense
-from mindbyol.lars import LARS
-from mindbyol.schedules import WarmupCosine, scaled_learning_rate
+from mindbyol.training.lars import LARS
+from mindbyol.training.schedules import WarmupCosine, scaled_learning_rate
 from tests import reference
 
 GOLDEN = reference.load("step_r18_certified.npz")

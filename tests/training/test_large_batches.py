@@ -9,13 +9,16 @@ import pytest
 import mindspore as ms
 from mindspore import Tensor, nn
 
-from mindbyol.build import Plan, create_optimizer, create_train_step
 from mindbyol.byol import BYOLTrainOneStep
-from mindbyol.callbacks import NonFiniteLoss, TrainLog
-from mindbyol.precision import set_precision
-from mindbyol.schedules import target_tau
-from mindbyol.train_step import LossScale
-from tests.modules.test_build import batch, recipe, tiny_network, values
+from mindbyol.pretraining import create_train_step
+from mindbyol.training.log import NonFiniteLoss, TrainLog
+from mindbyol.training.optimizer import create_optimizer
+from mindbyol.training.overflows import WatchOverflows
+from mindbyol.training.plan import Plan
+from mindbyol.training.precision import set_precision
+from mindbyol.training.schedules import target_tau
+from mindbyol.training.step import LossScale
+from tests.training.test_build import batch, recipe, tiny_network, values
 
 MODES = pytest.mark.parametrize("mode", [ms.GRAPH_MODE, ms.PYNATIVE_MODE], ids=["graph", "pynative"])
 
@@ -116,13 +119,18 @@ def test_the_dynamic_loss_scale_halves_and_doubles(mode):
     assert float(fixed.value) == 8 and int(fixed.overflows) == 1
 
 
+def log_of_scales(folder, interval):
+    plan = SimpleNamespace(epochs=2, total_steps=200, steps_per_epoch=100, effective_batch=64, accumulation=1)
+    states = ("loss_scale", "overflows")
+    step = SimpleNamespace(statistics=states, states=states)
+    return TrainLog(folder, step, plan, interval, {}, [WatchOverflows()])
+
+
 def test_overflows_are_logged(tmp_path, caplog):
     caplog.set_level(logging.INFO)
-    plan = SimpleNamespace(total_steps=20, steps_per_epoch=10, effective_batch=64, accumulation=1)
-    names = ("byol_loss", "projection_std", "tau", "lr", "loss_scale", "overflows")
-    log = TrainLog(tmp_path, names, plan, 2, 2, 256)
+    log = log_of_scales(tmp_path, 2)
     for overflows in (0, 0, 1, 3):
-        log.add(np.float32(2), [np.float32(x) for x in (2, 0.06, 0.99, 0.1, 512, overflows)])
+        log.add(np.float32(2), [np.float32(512), np.float32(overflows)])
         log.end_step(0.0)
     log.close()
     assert "overflow: 3 steps left out since the last line, 3 since the run began; the loss scale is 512" in caplog.text
@@ -130,10 +138,9 @@ def test_overflows_are_logged(tmp_path, caplog):
 
 
 def overflow_always(folder, scales):
-    plan = SimpleNamespace(total_steps=200, steps_per_epoch=100, effective_batch=64, accumulation=1)
-    log = TrainLog(folder, ("projection_std", "tau", "lr", "byol_loss", "loss_scale", "overflows"), plan, 2, 4, 256)
+    log = log_of_scales(folder, 4)
     for step, scale in enumerate(scales, 1):
-        log.add(np.float32(2), [np.float32(x) for x in (0.06, 0.99, 0.1, 2, scale, step)])
+        log.add(np.float32(2), [np.float32(scale), np.float32(step)])
         log.end_step(0.0)
 
 
@@ -152,7 +159,7 @@ def test_half_precision_is_in_the_networks_only(level):
     ms.set_seed(5)
     network = tiny_network()
     names = [p.name for p in network.get_parameters()]
-    set_precision(network, level, "float16")
+    set_precision(network, network.half_precision_cells(), level, "float16")
     assert [p.name for p in network.get_parameters()] == names
     assert all(p.dtype == ms.float32 for p in network.get_parameters())
     projection = network.online(network.normalize(batch()[0]))[1].asnumpy()

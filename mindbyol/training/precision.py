@@ -3,8 +3,8 @@
 import mindspore as ms
 from mindspore import amp, nn
 
-from mindbyol.batch_norm import SyncBatchNorm
-from mindbyol.cells import replace_cells
+from mindbyol.training.batch_norm import SyncBatchNorm
+from mindbyol.training.cells import replace_cells
 
 
 class _HalfLayer(nn.Cell):
@@ -18,14 +18,14 @@ class _HalfLayer(nn.Cell):
         return self.layer(x).astype(ms.float32)
 
 
-def set_precision(network, level, dtype):
-    """Lets backbones, projectors and predictor compute in half precision; the rest of the step stays float32.
+def set_precision(network, cells, level, dtype):
+    """Lets some cells of a network compute in half precision; the rest of the step stays float32.
 
-    The loss, the normalisation of projections, all parameters, running statistics, the optimizer and the update of the
-    target stay float32 at every level.
+    All parameters, running statistics, the optimizer and what follows it stay float32 at every level.
 
     Args:
-        network (BYOL): Changed in place; parameters keep their names.
+        network (Cell): Changed in place; parameters keep their names.
+        cells (sequence[tuple[Cell, str]]): Those cells, each as the cell that holds it and its name there.
         level (str): `O0`, nothing; `O1`, convolutions and linear layers; `O2`, all but normalisation; `O3`, all.
         dtype (str): `float16` or `bfloat16`.
 
@@ -38,13 +38,7 @@ def set_precision(network, level, dtype):
         raise ValueError("amp_dtype: MindSpore has no bfloat16 convolution on the CPU; use float16, or amp_level O0")
     dtype = getattr(ms, dtype)
     names = {id(parameter): parameter.name for parameter in network.get_parameters()}
-    for parent, name in [
-        (network.online, "backbone"),
-        (network.online, "projector"),
-        (network, "predictor"),
-        (network.target, "backbone"),
-        (network.target, "projector"),
-    ]:
+    for parent, name in cells:
         cell = getattr(parent, name)
         if level == "O1":
             replace_cells(cell, (nn.Conv2d, nn.Dense), lambda layer: _HalfLayer(layer, dtype))

@@ -5,7 +5,7 @@ import mindcv
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn
 
-from mindbyol.lars import LARS, excluded_from_lars
+from mindbyol.training.lars import LARS, excluded_from_lars
 from tests import reference
 
 GOLDEN = reference.load("lars.npz")

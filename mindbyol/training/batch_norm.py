@@ -3,7 +3,7 @@
 import mindspore as ms
 from mindspore import nn, ops
 
-from mindbyol.cells import replace_cells
+from mindbyol.training.cells import replace_cells
 
 
 class _NormalizeOverRanks(nn.Cell):

@@ -1,0 +1,19 @@
+"""Scores by the protocol of a recipe's `task`: `python validate.py --config ... --ckpt_path ...`."""
+
+from mindbyol.command import one_line_errors, packages
+
+with packages("validate.py"):
+    from mindbyol import tasks
+    from mindbyol.config import parse_args
+    from mindbyol.data import DataError
+    from mindbyol.evaluation.runner import Evaluation
+    from mindbyol.terminal import setup_logging
+
+
+@one_line_errors("validate.py", errors=(DataError, OSError))
+def main(argv=None):
+    with one_line_errors("validate.py"):
+        setup_logging()
+        recipe = parse_args(argv, "validate")
+        evaluation = Evaluation(recipe, tasks.load(recipe.task))
+    evaluation.run()

@@ -1,0 +1,311 @@
+"""Pretrains a backbone with BYOL on images without labels."""
+
+import logging
+import math
+
+from mindbyol import checkpoint
+from mindbyol.backbones import create_backbone
+from mindbyol.byol import BYOL, BYOLTrainOneStep, Encoder, Normalize
+from mindbyol.config.common import (
+    BACKBONE,
+    DATASET,
+    IMAGES,
+    MIXED_PRECISION,
+    OPTIMIZER,
+    RUN,
+    SCHEDULER,
+    SYSTEM,
+    check_images,
+    warn_of_unused,
+)
+from mindbyol.config.keys import Changes, Group, Key, path
+from mindbyol.config.values import FRACTION, boolean, number
+from mindbyol.data import pretrain_loader_from_args, source_from_args, two_view_transform_from_args
+from mindbyol.heads import MLP, dense
+from mindbyol.training.batch_norm import synchronize
+from mindbyol.training.optimizer import create_loss_scale, create_optimizer
+from mindbyol.training.overflows import WatchOverflows
+from mindbyol.training.precision import set_precision
+from mindbyol.weights import load_pretrained
+
+logger = logging.getLogger(__name__)
+
+HEAD_WIDTH = number(int, 1, 16384, why="published heads are 256 to 16384 wide")
+
+_ONCE_OR_TWICE = "once for both views, or twice: view 1's, then view 2's"
+VIEWS = Group(
+    "Augmentation parameters",
+    (
+        Key("scale", (0.08, 1.0), number(float, 0, 1, above=0), "crop area, as a share of the image", nargs="+"),
+        Key("ratio", (0.75, 4 / 3), number(float, 0.01, 100), "width / height of the crop", nargs="+"),
+        Key("hflip", (0.5,), FRACTION, "probability of mirroring", nargs="+"),
+        Key(
+            "color_jitter",
+            (0.4, 0.4, 0.2, 0.1),
+            number(float, 0, 10, why="1 goes from black to white"),
+            "strength of brightness, contrast, saturation and hue",
+            nargs="+",
+        ),
+        Key("color_jitter_prob", (0.8,), FRACTION, "probability of the jitter", nargs="+"),
+        Key("jitter", "deepmind", str, "whose formulas of the jitter", choices=("deepmind", "torchvision")),
+        Key("grayscale_prob", (0.2,), FRACTION, "probability of dropping the colour", nargs="+"),
+        Key("blur_prob", (1.0, 0.1), FRACTION, "probability of the blur", nargs="+"),
+        Key("blur_sigma", (0.1, 2.0), number(float, 0.01, 1000), "range of the blur's sigma, in pixels", nargs="+"),
+        Key("solarize_prob", (0.0, 0.2), FRACTION, "probability of inverting bright pixels", nargs="+"),
+        Key("solarize_threshold", (128,), number(int, 0, 256), "grey level from which pixels are inverted", nargs="+"),
+    ),
+    f"Keys that take several numbers take them {_ONCE_OR_TWICE}.",
+)
+
+BYOL_KEYS = Group(
+    "BYOL parameters",
+    (
+        Key("base_tau", 0.996, FRACTION, "share of the old target in the new one at the first step; 1 at the last"),
+        Key("projector_hidden_size", 4096, HEAD_WIDTH, "hidden width of the projector"),
+        Key("projection_size", 256, HEAD_WIDTH, "width of projections and predictions"),
+        Key("predictor_hidden_size", 4096, HEAD_WIDTH, "hidden width of the predictor"),
+        Key("probe", True, boolean, "trains a linear classifier beside BYOL where there are labels, to watch it"),
+        Key(
+            "pretrained_from",
+            None,
+            path,
+            "start from another project's checkpoint, with its padding",
+            Changes.PATHS,
+        ),
+    ),
+)
+
+KEYS = (SYSTEM, DATASET, IMAGES, VIEWS, BACKBONE, BYOL_KEYS, OPTIMIZER, SCHEDULER, MIXED_PRECISION, RUN)
+
+# Projections whose spread falls below this share of 1 / sqrt(d) no longer tell images apart.
+COLLAPSE = 0.1
+
+
+def check(recipe):
+    """Everything that can be wrong without the data; a ValueError names the key."""
+    check_images(recipe)
+    two_view_transform_from_args(recipe)
+    warn_of_unused(recipe)
+    if recipe.ckpt_path and recipe.pretrained_from:
+        raise ValueError("pretrained_from: ckpt_path names weights to start from already; drop one of the two")
+
+
+class Training:
+    """What BYOL brings to the training loop; see `training.loop`.
+
+    Args:
+        recipe (Recipe): Of the task `byol`.
+        world (World): Devices that train together.
+    """
+
+    def __init__(self, recipe, world):
+        self.recipe = recipe
+        self.world = world
+        self.source = source_from_args(recipe, recipe.train_split, recipe.num_samples)
+        labelled = recipe.probe and self.source.labels is not None
+        self.num_classes = len(self.source.class_names) if labelled else None
+        self.padding = recipe.padding
+
+    def build(self, plan, card=None):
+        """The network, from the weights that the recipe names, and the step that trains it.
+
+        Args:
+            plan (Plan): Steps of the run.
+            card (dict): Of the run that goes on, whose weights will be loaded; None for a new one.
+
+        Returns:
+            BYOLTrainOneStep: Not yet compiled.
+        """
+        start = None
+        if card:
+            self.padding = card.get("padding", self.padding)
+        else:
+            start, self.padding = read_start(self.recipe)
+        self.network = create_byol(self.recipe, self.padding, self.num_classes)
+        if start:
+            start_from(self.network, start, self.recipe.pretrained_from or self.recipe.ckpt_path)
+        step = create_train_step(self.recipe, self.network, plan, self.world.ranks)
+        healthy_std = 1 / math.sqrt(self.recipe.projection_size)
+        self.watchers = [WatchCollapse(healthy_std)] + ([WatchOverflows()] if step.loss_scale else [])
+        self.shown = {
+            "byol_loss": "loss: {:.4f}",
+            "probe_accuracy": "probe: {:.1%}",
+            "lr": "lr: {:.5f}",
+            "tau": "tau: {:.5f}",
+            "projection_std": f"std: {{:.4f}} (1/sqrt(d): {healthy_std:.4f})",
+        }
+        if self.world.ranks > 1 and not self.recipe.sync_bn:
+            logger.warning(
+                f"sync_bn is off: each device normalises with the statistics of its own {self.recipe.batch_size} "
+                "images, which BYOL's published results do not"
+            )
+        return step
+
+    def batches(self, plan, done):
+        """See `data.PretrainLoader`."""
+        return pretrain_loader_from_args(
+            self.recipe,
+            self.source,
+            self.world.rank,
+            self.world.ranks,
+            plan.steps_per_epoch * plan.accumulation,
+            done * plan.accumulation,
+        )
+
+    def inputs(self, batch):
+        """What the step takes of a batch: the views, and with a probe the labels."""
+        return batch if self.num_classes else batch[:2]
+
+    def facts(self):
+        """For the log, before the first step."""
+        recipe, network = self.recipe, self.network
+        backbone = sum(p.size for p in network.online.backbone.get_parameters())
+        trained = sum(p.size for p in network.trainable_params())
+        return {
+            "Number of classes": self.num_classes or "no probe, so none",
+            "Model": f"{recipe.model}, stem {recipe.stem}, padding {self.padding}, {recipe.image_resize} px",
+            "Model parameters": f"{backbone} in the backbone, {trained} trained",
+            "Tau": f"{recipe.base_tau} to 1",
+        }
+
+    def card(self):
+        """What the network of a checkpoint is."""
+        keys = ("model", "stem", "stages", "image_resize", "mean", "std")
+        return {"padding": self.padding, **{key: self.recipe.plain()[key] for key in keys}}
+
+    def exports(self, arrays):
+        """The online backbone alone, with MindCV's names."""
+        names = self.network.online.backbone.mindcv_names
+        return {"_backbone": (checkpoint.to_mindcv(checkpoint.online_backbone(arrays), names), "backbone")}
+
+    def next_command(self, path):
+        """Scores the backbone."""
+        config = f"--config {self.recipe.config} " if self.recipe.config else ""
+        return f"python validate.py {config}--data_dir {self.recipe.data_dir} --ckpt_path {path('_backbone')}"
+
+
+class WatchCollapse:
+    """Warns when the projections of different images become nearly equal. A watcher of a `TrainLog`.
+
+    Args:
+        healthy_std (float): About what `projection_std` is in a healthy run.
+    """
+
+    state = {}
+
+    def __init__(self, healthy_std):
+        self.healthy_std = healthy_std
+
+    def restore(self, state):
+        """Nothing is remembered."""
+
+    def look(self, line):
+        std = line.means["projection_std"]
+        if std < COLLAPSE * self.healthy_std:
+            logger.warning(
+                f"collapse: the projections of different images are nearly equal (std {std:.5f}, "
+                f"healthy about {self.healthy_std:.4f}). The loss is low because nothing is told apart; try a higher "
+                "--base_tau, a smaller --base_lr, or a larger --batch_size"
+            )
+
+
+def create_byol(recipe, padding=None, num_classes=None):
+    """The BYOL cell of a recipe.
+
+    Args:
+        recipe (Recipe): The recipe.
+        padding (str): That of the weights it will get; the recipe's by default.
+        num_classes (int): Classes of the online probe; None for no probe.
+
+    Returns:
+        BYOL: In train mode; target and online are initialised independently, as DeepMind's are.
+    """
+
+    def encoder():
+        backbone = create_backbone(
+            recipe.model, recipe.stem, padding or recipe.padding, recipe.image_resize, recipe.stages
+        )
+        projector = MLP(backbone.num_features, recipe.projector_hidden_size, recipe.projection_size)
+        return Encoder(backbone, projector)
+
+    online, target = encoder(), encoder()
+    predictor = MLP(recipe.projection_size, recipe.predictor_hidden_size, recipe.projection_size)
+    probe = dense(online.backbone.num_features, num_classes) if num_classes else None
+    return BYOL(online, predictor, target, Normalize(recipe.mean, recipe.std), probe).set_train()
+
+
+def read_start(recipe):
+    """The weights that a recipe starts from: `ckpt_path`, ours or MindCV's, or `pretrained_from`, anybody's.
+
+    Args:
+        recipe (Recipe): The recipe.
+
+    Returns:
+        tuple: {name: ndarray}, named `online.backbone...` and, if the file has them, `online.projector...`,
+        `predictor...` and `target...`, or None when the recipe names no weights; and the padding that goes with them.
+
+    Raises:
+        FileNotFoundError, ValueError: The file is not there, no checkpoint, of another model, or holds values that are
+            not finite.
+    """
+    if recipe.pretrained_from:
+        arrays, padding, found = load_pretrained(recipe.pretrained_from)
+        logger.info(f"{recipe.pretrained_from}: {found}")
+        return arrays, padding
+    if not recipe.ckpt_path:
+        return None, recipe.padding
+    arrays, card = checkpoint.read(recipe.ckpt_path)
+    checkpoint.check_finite(arrays, recipe.ckpt_path)
+    if card.get("model", recipe.model) != recipe.model:
+        raise ValueError(f"'{recipe.ckpt_path}' is a checkpoint of {card['model']}, not of {recipe.model}")
+    if not any(name.startswith("online.") for name in arrays):
+        arrays = {f"online.backbone.{name}": array for name, array in arrays.items()}
+    return arrays, card.get("padding", recipe.padding)
+
+
+def start_from(network, arrays, source):
+    """Loads what there is of online backbone, projector, predictor and target.
+
+    The backbone must fit. A head that is missing or of other sizes stays as initialised; a target that is missing
+    starts as a copy of the online backbone.
+
+    Args:
+        network (BYOL): What to load into, before `create_train_step`.
+        arrays (dict[str, ndarray]): As `read_start` gives them.
+        source (str): What to call them in messages.
+
+    Raises:
+        ValueError: The backbone does not fit.
+    """
+    prefix = "online.backbone."
+    names = {prefix + ours: prefix + theirs for ours, theirs in network.online.backbone.mindcv_names.items()}
+    arrays = checkpoint.from_mindcv(arrays, names)
+    own = {f"online.backbone.{child}." for child in network.online.backbone.dropped}
+    arrays = {name: array for name, array in arrays.items() if not name.startswith(tuple(own))}
+    if not any(name.startswith("target.backbone.") for name in arrays):
+        online = {name: array for name, array in arrays.items() if name.startswith("online.backbone.")}
+        arrays.update({name.replace("online", "target", 1): array for name, array in online.items()})
+    for part in ("online.backbone.", "online.projector.", "predictor.", "target.backbone.", "target.projector."):
+        parameters = {p.name: p for p in network.get_parameters() if p.name.startswith(part)}
+        given = {name: array for name, array in arrays.items() if name.startswith(part)}
+        try:
+            count = checkpoint.load_parameters(parameters, given, source)
+            logger.info(f"starting from {source}: {part[:-1]} {count}/{count} loaded, 0 missing, 0 unexpected")
+        except ValueError:
+            if "backbone" in part:
+                raise
+            why = "of another shape" if given else "not in the file"
+            logger.info(f"starting from {source}: {part[:-1]} is {why}, it stays as initialised")
+
+
+def create_train_step(recipe, network, plan, ranks=1):
+    """The compiled step of a recipe; see `byol.BYOLTrainOneStep`.
+
+    Changes the network in place: synchronised batch norms, then mixed precision.
+    """
+    if ranks > 1 and recipe.sync_bn:
+        synchronize(network, ranks)
+    set_precision(network, network.half_precision_cells(), recipe.amp_level, recipe.amp_dtype)
+    optimizer = create_optimizer(recipe, network, plan)
+    loss_scale = create_loss_scale(recipe)
+    return BYOLTrainOneStep(network, optimizer, recipe.base_tau, plan.total_steps, plan.accumulation, loss_scale, ranks)

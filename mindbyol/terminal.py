@@ -1,0 +1,47 @@
+"""Where log lines go: the terminal, above a progress bar if there is one, and a file a rank."""
+
+import logging
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+
+def setup_logging(folder=None, rank=0):
+    """Log lines on the terminal, of rank 0 alone, and in the folder's rank{r}.log, one a rank.
+
+    Args:
+        folder (Path): Where to append rank{r}.log; None while it is not known.
+        rank (int): Number of this process.
+    """
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        root.removeHandler(handler)
+        handler.close()
+    handlers = [_TerminalHandler()] if rank == 0 else []
+    if folder is not None:
+        handlers.append(_LogFile(Path(folder) / f"rank{rank}.log"))
+    formatter = logging.Formatter("[%(asctime)s] %(name)s %(levelname)s - %(message)s", "%Y-%m-%d %H:%M:%S")
+    for handler in handlers:
+        handler.setFormatter(formatter)
+        root.addHandler(handler)
+    root.setLevel(logging.INFO)
+
+
+class _TerminalHandler(logging.Handler):
+    """Writes above a progress bar, when there is one, instead of through it."""
+
+    def emit(self, record):
+        tqdm.write(self.format(record), file=sys.stdout)
+        sys.stdout.flush()
+
+
+class _LogFile(logging.FileHandler):
+    """Says once that it cannot be written to, instead of a traceback a line: a run need not end for its log."""
+
+    failed = False
+
+    def handleError(self, record):
+        if not self.failed:
+            self.failed = True
+            print(f"{self.baseFilename} cannot be written: {sys.exc_info()[1]}", file=sys.stderr)

@@ -1,0 +1,78 @@
+"""The arithmetic of a run: batches, steps, epochs, the highest learning rate."""
+
+import math
+
+from mindbyol.config.values import LARGEST_INT
+from mindbyol.training.schedules import scaled_learning_rate
+
+
+class Plan:
+    """The arithmetic of a run, done once, before anything is built.
+
+    Args:
+        recipe (Recipe): The recipe.
+        num_images (int): Images of the training split.
+        ranks (int): Devices that train together.
+
+    Attributes:
+        epochs (int): Of the run.
+        accumulation (int): Batches an optimizer step.
+        effective_batch (int): Images an optimizer step, over all devices and accumulated batches.
+        steps_per_epoch (int): Optimizer steps an epoch; the remainder of the images is left out.
+        total_steps (int): Of the whole run.
+        warmup_steps (int): Steps of linear warm-up.
+        peak_lr (float): Learning rate at the end of the warm-up.
+
+    Raises:
+        ValueError: There are fewer images than one step takes, more steps than int32 counts, the warm-up outlasts the
+            run, the rate at the end is above the peak, or the effective batch is no multiple of what the devices take
+            at a time.
+    """
+
+    def __init__(self, recipe, num_images, ranks=1):
+        self.epochs = recipe.epoch_size
+        self.accumulation = recipe.gradient_accumulation_steps
+        if self.accumulation == "auto":
+            self.accumulation = self._accumulation(recipe, ranks)
+        self.effective_batch = recipe.batch_size * ranks * self.accumulation
+        if recipe.effective_batch not in (None, self.effective_batch):
+            raise ValueError(
+                f"effective_batch: {recipe.effective_batch} asked for, but gradient_accumulation_steps "
+                f"{recipe.gradient_accumulation_steps} gives {self.effective_batch}; 'auto' gives what is asked for"
+            )
+        if recipe.warmup_epochs >= recipe.epoch_size:
+            raise ValueError(f"warmup_epochs: {recipe.warmup_epochs} epochs of warm-up in a run of {recipe.epoch_size}")
+        self.factors = f"{recipe.batch_size} a device x {ranks} devices x {self.accumulation} accumulated"
+        self.steps_per_epoch = num_images // self.effective_batch
+        if self.steps_per_epoch == 0:
+            raise ValueError(
+                f"batch_size: a step takes {self.effective_batch} images ({self.factors}), "
+                f"the training split has {num_images}"
+            )
+        self.total_steps = recipe.epoch_size * self.steps_per_epoch
+        if self.total_steps > LARGEST_INT:
+            raise ValueError(
+                f"epoch_size: {recipe.epoch_size} epochs of {self.steps_per_epoch} steps are {self.total_steps} steps, "
+                f"and steps are counted in int32, up to {LARGEST_INT}"
+            )
+        self.warmup_steps = math.floor(recipe.warmup_epochs * num_images / self.effective_batch)
+        if self.warmup_steps >= self.total_steps:
+            raise ValueError(f"warmup_epochs: {recipe.warmup_epochs} epochs of warm-up in a run of {recipe.epoch_size}")
+        self.peak_lr = scaled_learning_rate(recipe.base_lr, self.effective_batch) if recipe.lr is None else recipe.lr
+        if recipe.min_lr > self.peak_lr:
+            raise ValueError(
+                f"min_lr: {recipe.min_lr:g}, the rate at the end, is above the peak of {self.peak_lr:g}: "
+                "the rate would rise where it is to decay"
+            )
+
+    @staticmethod
+    def _accumulation(recipe, ranks):
+        if recipe.effective_batch is None:
+            raise ValueError("gradient_accumulation_steps: auto needs effective_batch, the images an optimizer step")
+        steps, rest = divmod(recipe.effective_batch, recipe.batch_size * ranks)
+        if rest or not steps:
+            raise ValueError(
+                f"effective_batch: {recipe.effective_batch} is no multiple of {recipe.batch_size * ranks}, "
+                f"which {ranks} devices of batch_size {recipe.batch_size} take at a time"
+            )
+        return steps

@@ -1,0 +1,77 @@
+"""The output folder of a run: made, proven to be writable, locked, and kept from mixing with another run's."""
+
+import fcntl
+import os
+import tempfile
+from pathlib import Path
+
+from mindbyol import checkpoint
+
+# Locked output folders of this process: file descriptors, kept open until it ends.
+_locks = {}
+
+
+def make_output_folder(folder, resume):
+    """Makes the folder of a run, proves that it can be written to, and locks it for as long as the process lives.
+
+    Args:
+        folder (Path): The folder.
+        resume (str): `newest` or the checkpoint with which an earlier run goes on; None for a new one, which must not
+            mix its checkpoints with another's.
+
+    Raises:
+        OSError: It cannot be written to.
+        ValueError: It holds checkpoints, and the run is a new one; it holds a run, and the checkpoint to go on from
+            lies elsewhere; or another process trains into it.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"ckpt_save_dir: cannot write to '{folder}' ({error.strerror})") from error
+    if resume not in (None, False, True, "newest") and Path(resume).resolve().parent != folder.resolve():
+        found = [name for name in ("config.yaml", "metrics.jsonl") if (folder / name).exists()]
+        found += [file.name for file in folder.glob("*.ckpt") if not file.name.startswith(".")]
+        if found:
+            raise ValueError(
+                f"resume: '{resume}' is not in ckpt_save_dir, and '{folder}' holds {found[0]} of another run: "
+                "choose another folder to go on in"
+            )
+    _lock(folder)
+    for file in folder.glob(checkpoint.UNFINISHED):  # of a run that was killed while it wrote
+        file.unlink()
+    if not resume and any(folder.glob("*.ckpt")):
+        go_on = "--resume goes on with it; for a new run " if holds_run(folder) else ""
+        raise ValueError(
+            f"ckpt_save_dir: '{folder}' holds the checkpoints of an earlier run: {go_on}"
+            "choose another folder, or empty this one"
+        )
+    metrics = folder / "metrics.jsonl"
+    if not resume and metrics.exists():  # of a run that ended before its first checkpoint
+        metrics.replace(folder / "metrics.jsonl.old")
+
+
+def holds_run(folder):
+    """Whether a folder has a full checkpoint, with which `--resume` can go on.
+
+    Args:
+        folder (Path): It need not exist.
+    """
+    names = [file.name for file in Path(folder).glob("*.ckpt")]
+    return any(not name.startswith(".") and not name.endswith("_backbone.ckpt") for name in names)
+
+
+def _lock(folder):
+    if folder in _locks:
+        os.close(_locks.pop(folder))
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ValueError(f"ckpt_save_dir: another process trains into '{folder}' now; choose another folder") from None
+    except OSError:  # a file system without locks
+        pass
+    _locks[folder] = descriptor

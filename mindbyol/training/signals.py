@@ -1,0 +1,30 @@
+"""SIGTERM and SIGINT, as a question that a loop can ask."""
+
+import os
+import signal
+
+
+class StopSignals:
+    """SIGTERM and SIGINT ask for a stop at the next step; a second one stops at once.
+
+    Attributes:
+        received (str or None): Name of the signal that came.
+    """
+
+    def __init__(self):
+        self.received = None
+
+    def __enter__(self):
+        self._before = {number: signal.signal(number, self._take) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _take(self, number, _):
+        for again in self._before:  # needs no Python to run, which a long step on the device would keep waiting
+            signal.signal(again, signal.SIG_DFL)
+        self.received = signal.Signals(number).name
+        # Not by the log: the signal may have come in the middle of a line of it, and files are not reentrant.
+        os.write(2, f"\n{self.received}: saving after this step, then stopping; once more stops at once\n".encode())
