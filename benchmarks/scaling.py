@@ -21,7 +21,7 @@ import numpy as np  # noqa: E402
 import mindspore as ms  # noqa: E402
 from mindspore import nn  # noqa: E402
 
-from mindbyol.config import parse_args
+from mindbyol.config import parse_args  # noqa: E402
 from mindbyol.pretraining import create_byol  # noqa: E402
 
 FLOAT = 4

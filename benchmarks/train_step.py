@@ -23,8 +23,9 @@ import numpy as np  # noqa: E402
 import mindspore as ms  # noqa: E402
 from mindspore import Tensor, nn, ops  # noqa: E402
 
-from mindbyol.config import parse_args
+from mindbyol.config import parse_args  # noqa: E402
 from mindbyol.pretraining import create_byol, create_train_step  # noqa: E402
+from mindbyol.training.plan import Plan  # noqa: E402
 
 CASES = {"resnet18": (96, 32), "resnet50": (128, 8)}
 

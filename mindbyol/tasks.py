@@ -1,8 +1,8 @@
 """The tasks: what a recipe's `task` can be, and the module that does it.
 
-A module of a task has `KEYS`, a tuple of `config.keys.Group`, and `check(recipe)`, which raises a ValueError for what can
-be wrong without the data. One that trains has `Training`, see `training.loop`; one that scores has `splits`, `check_data`
-and `run`, see `evaluation.protocol`.
+A module of a task has `KEYS`, a tuple of `config.keys.Group`, and `check(recipe)`, which raises a ValueError for what
+can be wrong without the data. One that trains has `Training`, see `training.loop`; one that scores has `splits`,
+`check_data` and `run`, see `evaluation.runner`.
 """
 
 import importlib

@@ -257,7 +257,8 @@ def test_a_second_signal_stops_at_once():
 
 
 def test_a_signal_while_the_log_is_written_is_no_error(tmp_path):
-    code = "import logging, os, signal; from mindbyol.terminal import setup_logging; from mindbyol.training.signals import StopSignals\n"
+    code = "import logging, os, signal\nfrom mindbyol.terminal import setup_logging\n"
+    code += "from mindbyol.training.signals import StopSignals\n"
     code += f"setup_logging({str(tmp_path)!r}); handler = logging.getLogger().handlers[-1]; flush = handler.flush\n"
     code += (
         "handler.flush = lambda: (os.kill(os.getpid(), signal.SIGTERM) if signals.received is None else 0, flush())\n"
