@@ -1,4 +1,4 @@
-"""Any MindCV model as a feature extractor: images in, one vector an image out.
+"""Any MindCV model as a feature extractor: images in; out, one vector an image, or the maps of its stages.
 
 Parameters are named by their place in the network (`conv1.weight`, `layer1.0.bn1.gamma`, ...). For most models these
 are MindCV's names, too; where they are not, `mindcv_names` has those, and a backbone's checkpoint is written with them,
@@ -15,6 +15,7 @@ from mindspore import Tensor, nn, ops
 
 from mindbyol.model_card import PADDINGS, STEMS
 from mindbyol.runtime import pynative
+from mindbyol.stages import MAP_NAMES, cells_at, find_stages
 
 _EXAMPLES = "resnet18, resnet50, mobilenet_v3_small_100, densenet121, swin_tiny, vit_b_32_224"
 
@@ -22,16 +23,79 @@ _EXAMPLES = "resnet18, resnet50, mobilenet_v3_small_100, densenet121, swin_tiny,
 _SENTINEL_CLASSES = 11987
 
 
-class _PooledFeatures:
-    """Mixed into a MindCV model's class: calling it gives pooled features instead of class scores."""
+class Backbone:
+    """What `create_backbone` adds to the class of a MindCV model.
 
-    def construct(self, x):
-        features = self.forward_features(x)
-        if features.ndim == 4:  # (N, C, H, W)
-            return ops.mean(features, (2, 3))
-        if features.ndim == 3:  # (N, tokens, C)
-            return ops.mean(features, 1)
-        return features
+    Attributes:
+        num_features (int): Numbers a pooled feature has.
+        dropped (list[str]): Children of MindCV's model that are left out.
+        mindcv_names (dict[str, str]): Name of a parameter to MindCV's name for it, where they differ.
+        map_names (tuple[str]): `stem`, `stage1`, ... in the order of `maps`.
+        map_channels (tuple[int]): Channels of each map.
+    """
+
+    def construct(self, images):
+        """(N, 3, H, W) to pooled features (N, num_features)."""
+        return _pool(self.forward_features(images))
+
+    def maps(self, images):
+        """The map behind the stem and behind each stage; may be called in a compiled graph.
+
+        A graph may hold one pass over some images, not two: MindCV's residual blocks add in place, so where MindSpore
+        merges equal operations, two passes over the same images are wrong. Pool a map for features beside maps.
+
+        Args:
+            images (Tensor): (N, 3, H, W) float, normalised.
+
+        Returns:
+            tuple[Tensor]: (N, C, H, W) each, in the order of `map_names`. A ResNet's stem ends before its max-pool.
+
+        Raises:
+            ValueError: The stages of this model cannot be told. `map_names` and `map_channels` raise it, too.
+        """
+        x, maps = images, ()
+        for cells in self._cells_of_stages:
+            for cell in cells:
+                x = cell(x)
+            maps += (_square(x) if x.ndim == 3 else x,)
+        return maps
+
+    @property
+    def map_names(self):
+        return MAP_NAMES[: len(self._told_stages())]
+
+    @property
+    def map_channels(self):
+        self._told_stages()
+        return self._map_channels
+
+    @property
+    def _cells_of_stages(self):
+        """Looked up at each call or compilation: layers may have been replaced since the network was made."""
+        return tuple(cells_at(self, names) for names in self._told_stages())
+
+    def _told_stages(self):
+        if not self._stage_cells:
+            raise ValueError(
+                f"model: '{self._model}' has no stages that could be told; those of resnet50, densenet121, swin_tiny, "
+                "convnext_tiny and mobilenet_v3_small_100, among others, can be"
+            )
+        return self._stage_cells
+
+
+def _pool(features):
+    if features.ndim == 4:  # (N, C, H, W)
+        return ops.mean(features, (2, 3))
+    if features.ndim == 3:  # (N, tokens, C)
+        return ops.mean(features, 1)
+    return features
+
+
+def _square(tokens):
+    """(N, side * side, C) to (N, C, side, side)."""
+    batch, count, channels = tokens.shape
+    side = int(count**0.5)
+    return tokens.transpose(0, 2, 1).reshape(batch, channels, side, side)
 
 
 class _PaddedMaxPool(nn.Cell):
@@ -50,7 +114,7 @@ class _PaddedMaxPool(nn.Cell):
 
 
 def create_backbone(model, stem="imagenet", padding="mindcv", image_size=224, stages=4):
-    """Builds a MindCV model without its classifier; its output is pooled over positions to one vector an image.
+    """Builds a MindCV model without its classifier: called, it gives one vector an image, pooled over positions.
 
     Args:
         model (str): A name of `mindcv.list_models()` whose `forward_features` gives one map, vector or token sequence.
@@ -64,9 +128,7 @@ def create_backbone(model, stem="imagenet", padding="mindcv", image_size=224, st
             images.
 
     Returns:
-        Cell: (N, 3, H, W) float, normalised, to (N, num_features). `num_features` is measured with one forward pass;
-        `dropped` names the children of MindCV's model that are left out; `mindcv_names` maps the name of a parameter to
-        the one that MindCV's checkpoints have for it, where they differ.
+        Cell: MindCV's own, with the methods and attributes of `Backbone`; widths are measured with a forward pass.
 
     Raises:
         ValueError: The model is unknown, gives no usable features, has no such stem or padding variant, or the images
@@ -85,15 +147,19 @@ def create_backbone(model, stem="imagenet", padding="mindcv", image_size=224, st
 
     _remove_classifier(backbone)
     _name_by_place(backbone)
+    backbone._model = model
+    backbone._stage_cells = find_stages(backbone)
     _set_stem(backbone, model, stem)
     _set_padding(backbone, model, padding)
     _set_stages(backbone, model, stages)
-    backbone.__class__ = type(type(backbone).__name__, (_PooledFeatures, type(backbone)), {})
+    # The model itself becomes the backbone, so that its parameters keep MindCV's names: a cell around it would put a
+    # prefix before them. MindCV's functions choose the class of what they create, so it is changed afterwards.
+    backbone.__class__ = type(type(backbone).__name__, (Backbone, type(backbone)), {})
     try:
-        backbone.num_features = _probe_width(backbone, image_size)
+        _measure_widths(backbone, image_size)
     except Exception as error:
         try:
-            _probe_width(backbone, 224)
+            _measure_widths(backbone, 224)
         except Exception as error_at_224:
             raise ValueError(unusable % _first_line(error_at_224)) from error
         raise ValueError(
@@ -154,6 +220,7 @@ def _set_stages(backbone, model, stages):
     for name in left_out:
         setattr(backbone, name, nn.Identity())
     backbone.dropped += left_out
+    backbone._stage_cells = backbone._stage_cells[: stages + 1]
 
 
 def _set_padding(backbone, model, padding):
@@ -181,7 +248,8 @@ def _same_convolution(conv):
     return same
 
 
-def _probe_width(backbone, image_size):
+def _measure_widths(backbone, image_size):
+    """Sets `num_features` and `map_channels` to what a forward pass gives."""
     images = Tensor(np.zeros((1, 3, image_size, image_size), np.float32))
     with pynative():
         features = backbone.set_train(False).forward_features(images)
@@ -189,4 +257,6 @@ def _probe_width(backbone, image_size):
             raise ValueError("its forward_features gives several maps")
         if 0 in features.shape:
             raise ValueError("nothing is left of the map")
-        return int(backbone(images).shape[-1])
+        backbone.num_features = int(_pool(features).shape[-1])
+        if backbone._stage_cells:
+            backbone._map_channels = tuple(array.shape[1] for array in backbone.maps(images))

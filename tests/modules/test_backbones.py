@@ -3,10 +3,11 @@ import pytest
 
 import mindcv
 import mindspore as ms
-from mindspore import Tensor
+from mindspore import Tensor, nn
 
 from mindbyol.backbones import create_backbone
 from mindbyol.heads import MLP
+from mindbyol.training.cells import replace_cells
 from tests import reference
 
 
@@ -128,6 +129,108 @@ def test_torch_padding_is_a_zero_border_before_the_pool():
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3))[:, :, ::2, ::2]
     np.testing.assert_array_equal(forward(theirs.max_pool, x), windows.max((-2, -1)))
     assert not np.array_equal(forward(ours.max_pool, x), windows.max((-2, -1)))
+
+
+def noise(size):
+    return np.random.default_rng(0).standard_normal((2, 3, size, size)).astype(np.float32)
+
+
+def maps(backbone, images):
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    return [array.asnumpy() for array in backbone.maps(Tensor(images))]
+
+
+slow = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "model, size, channels",
+    [
+        ("resnet18", 64, (64, 64, 128, 256, 512)),
+        pytest.param("resnext50_32x4d", 64, (64, 256, 512, 1024, 2048), marks=slow),
+        pytest.param("res2net50", 64, (64, 256, 512, 1024, 2048), marks=slow),
+        pytest.param("resnest14", 64, (64, 256, 512, 1024, 2048), marks=slow),
+        pytest.param("seresnet18", 64, (64, 64, 128, 256, 512), marks=slow),
+        pytest.param("regnet_x_200mf", 64, (32, 24, 56, 152, 368), marks=slow),
+        pytest.param("densenet121", 64, (64, 256, 512, 1024, 1024), marks=slow),
+        pytest.param("poolformer_s12", 64, (64, 64, 128, 320, 512), marks=slow),
+        ("mobilenet_v1_025", 64, (16, 32, 64, 128, 256)),
+        ("mobilenet_v2_035_96", 64, (8, 8, 16, 32, 1280)),
+        ("mobilenet_v3_small_100", 64, (16, 16, 24, 48, 576)),
+        pytest.param("mnasnet_050", 64, (8, 16, 24, 48, 1280), marks=slow),
+        pytest.param("efficientnet_b0", 64, (16, 24, 40, 112, 1280), marks=slow),
+        pytest.param("swin_tiny", 224, (96, 96, 192, 384, 768), marks=slow),
+        pytest.param("swinv2_tiny_window8", 256, (96, 96, 192, 384, 768), marks=slow),
+    ],
+)
+def test_a_map_a_stage_and_the_last_one_pooled_gives_the_features(model, size, channels):
+    backbone = create_backbone(model, image_size=size).set_train(False)
+    found = maps(backbone, noise(size))
+    assert backbone.map_names == ("stem", "stage1", "stage2", "stage3", "stage4")
+    assert backbone.map_channels == tuple(array.shape[1] for array in found) == channels
+    patches = model.startswith(("swin", "poolformer"))  # cut by the stem
+    assert [size // array.shape[2] for array in found] == [4 if patches else 2, 4, 8, 16, 32]
+    assert all(array.shape[2] == array.shape[3] for array in found)
+    features = forward(backbone, noise(size))
+    np.testing.assert_allclose(found[-1].mean((2, 3)), features, rtol=1e-4, atol=1e-5 * np.abs(features).max())
+
+
+@slow
+def test_convnext_normalises_behind_the_pool():
+    backbone = create_backbone("convnext_tiny", image_size=64).set_train(False)
+    found = maps(backbone, noise(64))
+    assert [array.shape[1:] for array in found] == [(96, 16, 16), (96, 16, 16), (192, 8, 8), (384, 4, 4), (768, 2, 2)]
+    normalised = forward(backbone.norm, found[-1].mean((2, 3)))
+    np.testing.assert_allclose(normalised, forward(backbone, noise(64)), rtol=1e-4, atol=1e-5)
+
+
+@slow
+def test_the_map_of_the_tokens_keeps_their_places():
+    backbone = create_backbone("swin_tiny").set_train(False)
+    tokens = forward(backbone.patch_embed, noise(224))
+    np.testing.assert_array_equal(maps(backbone, noise(224))[0][:, :, 3, 5], tokens[:, 3 * 56 + 5])
+
+
+def test_a_resnets_stem_ends_before_the_max_pool_and_fewer_stages_give_fewer_maps():
+    backbone = create_backbone("resnet18", image_size=32, stages=2).set_train(False)
+    assert backbone.map_names == ("stem", "stage1", "stage2") and backbone.map_channels == (64, 64, 128)
+    stem, stage1, _ = maps(backbone, noise(32))
+    np.testing.assert_array_equal(stem, forward(backbone.bn1, forward(backbone.conv1, noise(32))).clip(0))
+    np.testing.assert_array_equal(stage1, forward(backbone.layer1, forward(backbone.max_pool, stem)))
+    small = create_backbone("resnet18", stem="small", image_size=32, stages=1).set_train(False)
+    assert [array.shape[1:] for array in maps(small, noise(32))] == [(64, 32, 32), (64, 32, 32)]
+
+
+def test_maps_of_a_compiled_graph_are_those_of_pynative_mode():
+    class Maps(nn.Cell):
+        def __init__(self, backbone):
+            super().__init__()
+            self.backbone = backbone
+
+        def construct(self, images):
+            return self.backbone.maps(images)
+
+    backbone = create_backbone("resnet18", image_size=32).set_train(False)
+    ms.set_context(mode=ms.GRAPH_MODE)
+    compiled = Maps(backbone)(Tensor(noise(32)))
+    for found, expected in zip(compiled, maps(backbone, noise(32))):
+        np.testing.assert_allclose(found.asnumpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_maps_go_through_layers_that_were_put_in_place_of_others():
+    backbone = create_backbone("resnet18", image_size=32, stages=1).set_train(False)
+    replace_cells(backbone, (nn.ReLU,), lambda _: nn.Tanh())
+    stem, stage1 = maps(backbone, noise(32))
+    assert stem.min() < 0
+    np.testing.assert_allclose(stage1.mean((2, 3)), forward(backbone, noise(32)), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("model", ["squeezenet1_0", pytest.param("vit_b_32_224", marks=slow)])
+def test_maps_of_a_model_without_stages_are_refused(model):
+    backbone = create_backbone(model)
+    for ask in (lambda: maps(backbone, noise(224)), lambda: backbone.map_names, lambda: backbone.map_channels):
+        with pytest.raises(ValueError, match=f"^model: '{model}' has no stages that could be told; those of resnet50"):
+            ask()
 
 
 @pytest.mark.parametrize(
