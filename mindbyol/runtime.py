@@ -8,14 +8,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+import mindspore as ms
+from mindspore import Tensor, amp, ops
+from mindspore.communication import get_group_size, get_rank, init
+
+from mindbyol import cpu_guard_note
+
 logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
 def pynative():
     """Runs the block operator by operator, whatever the mode: for single forward passes not worth compiling."""
-    import mindspore as ms
-
     mode = ms.get_context("mode")
     ms.set_context(mode=ms.PYNATIVE_MODE)
     try:
@@ -25,11 +29,11 @@ def pynative():
 
 
 class World(NamedTuple):
-    """Where this process runs.
+    """Where this process runs. The processes that work together are called ranks, one a device, numbered from 0.
 
     Attributes:
-        target (str): Device target.
-        rank (int): Number of this process among those that train together.
+        target (str): Device target: `Ascend`, `GPU` or `CPU`.
+        rank (int): Number of this process.
         ranks (int): How many there are.
     """
 
@@ -38,15 +42,41 @@ class World(NamedTuple):
     ranks: int = 1
 
 
-def launched_by_msrun():
-    """Whether msrun, or a rank table, started this process as one of several."""
-    return "MS_WORKER_NUM" in os.environ or "RANK_TABLE_FILE" in os.environ
+def setup(device_target=None, mode=ms.GRAPH_MODE, jit_level=None, distribute=None, seed=None):
+    """Sets device, mode, compiler level and seeds, and meets the other processes. Called once, before any tensor.
+
+    Args:
+        device_target (str): `Ascend`, `GPU` or `CPU`; None for what this MindSpore takes by default.
+        mode (int): `ms.GRAPH_MODE` or `ms.PYNATIVE_MODE`.
+        jit_level (str): `O0`, `O1` or `O2`; None for MindSpore's default.
+        distribute (bool): Whether other processes take part; None to find out from whether msrun or a rank table has
+            started this one.
+        seed (int): Of initial weights and the like, the same on all ranks, so that they start with the same weights;
+            None to leave them to chance.
+
+    Returns:
+        World: Device target and place among the processes.
+
+    Raises:
+        ValueError: The device target is not there, or the processes to work with are not.
+    """
+    if cpu_guard_note:
+        logger.info(cpu_guard_note)
+    if device_target:
+        _set_device_target(device_target)
+    ms.set_context(mode=mode)
+    if jit_level:
+        ms.set_context(jit_config={"jit_level": jit_level})
+    launched = "MS_WORKER_NUM" in os.environ or "RANK_TABLE_FILE" in os.environ
+    rank, ranks = 0, 1
+    if launched if distribute is None else distribute:
+        rank, ranks = _join(launched)
+    if seed is not None:
+        ms.set_seed(seed)
+    return World(ms.get_context("device_target"), rank, ranks)
 
 
-def set_device_target(target):
-    """Chooses `Ascend`, `GPU` or `CPU`; a ValueError in one line when this MindSpore has none."""
-    import mindspore as ms
-
+def _set_device_target(target):
     try:
         ms.set_context(device_target=target)
     except (ValueError, RuntimeError) as error:
@@ -54,42 +84,12 @@ def set_device_target(target):
         raise ValueError(f"device_target: this MindSpore has no {target} ({first_line})") from None
 
 
-def setup(args):
-    """Sets device, mode, compiler level, communication and seeds from the recipe.
+def _join(launched):
+    """Meets the other processes; gradients are then averaged over them.
 
-    Args:
-        args (Namespace): `device_target`, `mode`, `jit_level`, `distribute`, `seed`.
-
-    Returns:
-        World: Device target and place among the processes.
-
-    Raises:
-        ValueError: The device target is not there, or the processes to train with are not.
+    In the process that is msrun's scheduler, `init` does not return.
     """
-    import mindspore as ms
-
-    import mindbyol
-
-    if mindbyol.cpu_guard_note:
-        logger.info(mindbyol.cpu_guard_note)
-    if args.device_target:
-        set_device_target(args.device_target)
-    ms.set_context(mode=args.mode)
-    if args.jit_level:
-        ms.set_context(jit_config={"jit_level": args.jit_level})
-    rank, ranks = 0, 1
-    if launched_by_msrun() if args.distribute is None else args.distribute:
-        rank, ranks = _join(args)
-    ms.set_seed(args.seed)  # the same on all ranks: they start with the same weights
-    return World(ms.get_context("device_target"), rank, ranks)
-
-
-def _join(args):
-    """Meets the other processes; gradients are then averaged over them."""
-    import mindspore as ms
-    from mindspore.communication import get_group_size, get_rank, init
-
-    if not launched_by_msrun():
+    if not launched:
         raise ValueError(
             "distribute: nothing started this process as one of several; use "
             "'msrun --worker_num 8 python train.py ...' or, for one device, --distribute False"
@@ -107,10 +107,20 @@ def _join(args):
     return rank, ranks
 
 
-class Communicator:
-    """Small host-side messages between the ranks; with one rank, none at all.
+def clear_overflow_status():
+    """Makes the device forget overflows of earlier work; called once, before the first training step.
 
-    Sums of float32 are what every device target can do, so that is what carries them.
+    An Ascend that computes with saturation gives no infinities. It keeps a mark of any overflow until somebody reads
+    it, and a first step would count one that building the network had left. Reading, as after each step, clears it.
+    """
+    amp.all_finite((Tensor(0.0, ms.float32),)).asnumpy()
+
+
+class Communicator:
+    """Small messages between the processes of all ranks; where there is one rank, nothing is sent.
+
+    All ranks must call the same methods in the same order. A call returns when all have made it; `any_before` alone
+    does not wait. Messages travel as float32, which every device target can sum and gather over devices.
 
     Args:
         world (World): Who takes part.
@@ -120,15 +130,19 @@ class Communicator:
         self.world = world
         self._asked = None
 
+    def barrier(self):
+        """Returns when all ranks have come here."""
+        self.any(False)
+
     def any(self, flag):
-        """Whether `flag` is true on any rank; all ranks must ask."""
+        """Whether `flag` is true on any rank."""
         return bool(self._sum(np.array([float(flag)], np.float32))[0] > 0)
 
     def any_before(self, flag):
-        """Whether `flag` was true on any rank when they asked this before: an answer that need not be waited for.
+        """Whether `flag` was true on any rank at their call before this one; False at the first call.
 
-        The answer to this call is on its way while the device computes what comes next. With one rank it is given at
-        once.
+        Nobody has to wait: the ranks' flags of this call are added up while the device computes what comes next, and
+        the sum is read at the next call. With one rank, the answer is `flag` itself, at once.
         """
         if self.world.ranks == 1:
             return flag
@@ -136,8 +150,8 @@ class Communicator:
         return before is not None and bool(before.asnumpy()[0] > 0)
 
     def all_equal(self, text):
-        """Whether all ranks hold the same text; all must ask."""
-        # 16 bits a number, so that sums over ranks are exact
+        """Whether all ranks hold the same text."""
+        # The digest as numbers of 16 bits: float32 adds them up over ranks without rounding.
         words = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint16).astype(np.float32)
         different = not np.array_equal(self._sum(words), words * self.world.ranks)
         return not self.any(different)
@@ -153,8 +167,6 @@ class Communicator:
         """
         if self.world.ranks == 1:
             return array[None]
-        from mindspore import Tensor, ops
-
         gathered = ops.AllGather()(Tensor(np.ascontiguousarray(array, np.float32))).asnumpy()
         return gathered.reshape(self.world.ranks, *array.shape)
 
@@ -162,6 +174,4 @@ class Communicator:
         return array if self.world.ranks == 1 else self._start_sum(array).asnumpy()
 
     def _start_sum(self, array):
-        from mindspore import Tensor, ops
-
         return ops.AllReduce()(Tensor(array))

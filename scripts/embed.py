@@ -8,7 +8,6 @@ The checkpoint may be any that convert_checkpoint.py reads. A run that was stopp
 
 import argparse
 import logging
-import os
 import sys
 from pathlib import Path
 
@@ -17,17 +16,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from mindbyol.command import Parser, one_line_errors, packages  # noqa: E402
 
 with packages():
-    import mindspore as ms
-    from mindspore import communication
-
-    from mindbyol.byol import Normalize
     from mindbyol.checkpoint import digest
     from mindbyol.config.values import IMAGE_SIZE, WORKERS, number
     from mindbyol.data import EvalTransform, create_source
     from mindbyol.data.names import printable
     from mindbyol.evaluation.embedding import Embedding
     from mindbyol.evaluation.features import FeatureExtractor
-    from mindbyol.runtime import set_device_target
+    from mindbyol.runtime import setup
     from mindbyol.weights import read_weights
     from mindbyol.weights.files import check_output
     from mindbyol.weights.networks import build
@@ -56,13 +51,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
 
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    ms.set_context(mode=ms.GRAPH_MODE)
-    if args.device_target:
-        set_device_target(args.device_target)
-    rank, ranks = 0, 1
-    if "MS_ROLE" in os.environ:  # msrun has started this process; its scheduler does not come back from init
-        communication.init()
-        rank, ranks = communication.get_rank(), communication.get_group_size()
+    world = setup(args.device_target)
     check_output(args.output, Path(args.output).suffix)
     source = create_source("folder", args.data_dir, split=".")
     weights = read_weights(args.ckpt_path)
@@ -77,12 +66,12 @@ def main(argv=None):
         args.output,
         f"{digest(online)} {card['padding']} {size} {args.crop_pct}",
         args.batch_size,
-        rank,
-        ranks,
+        world.rank,
+        world.ranks,
         {"num_parallel_workers": args.num_parallel_workers},
     )
     print(f"{weights.found}; {source.description}; {size} px, crop {args.crop_pct}, padding {card['padding']}")
-    if embedding.run(FeatureExtractor(build(weights), Normalize(card["mean"], card["std"])), progress=rank == 0):
+    if embedding.run(FeatureExtractor(build(weights), card["mean"], card["std"]), progress=world.rank == 0):
         print(f"wrote {printable(args.output)}")
 
 

@@ -37,7 +37,7 @@ class Evaluation:
         self.protocol = protocol
         if recipe.results:
             results.check_file(recipe.results)
-        self.world = runtime.setup(recipe)
+        self.world = runtime.setup(recipe.device_target, recipe.mode, recipe.jit_level, recipe.distribute, recipe.seed)
         setup_logging(rank=self.world.rank)
         roles = protocol.splits(recipe)
         scored = list(roles)[-1]

@@ -55,7 +55,7 @@ class Run:
         self.recipe = recipe
 
         # 1. the devices, the output folder, and with it the log files
-        self.world = runtime.setup(recipe)
+        self.world = runtime.setup(recipe.device_target, recipe.mode, recipe.jit_level, recipe.distribute, recipe.seed)
         self.ranks = runtime.Communicator(self.world)
         resume = self._open_folder()
 
@@ -168,6 +168,7 @@ class Run:
         )
         logger.info("compiling the training step; this takes a while the first time")
         stopping = False
+        runtime.clear_overflow_status()
         with StopSignals() as signals, contextlib.closing(log):
             for number, batch in enumerate(self.batches, 1):
                 log.add(*self.step(*(Tensor(array) for array in self.training.inputs(batch))))
