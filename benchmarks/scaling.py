@@ -14,8 +14,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import mindbyol  # noqa: F401,E402  isort: skip
-
 import numpy as np  # noqa: E402
 
 import mindspore as ms  # noqa: E402

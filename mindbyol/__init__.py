@@ -3,5 +3,5 @@
 from mindbyol.cpu import guard_cpu
 from mindbyol.version import __version__  # noqa: F401
 
-# Before anything imports MindSpore; runtime.setup() logs the note.
+# Before MindSpore runs its first operator; runtime.setup() logs the note.
 cpu_guard_note = guard_cpu()

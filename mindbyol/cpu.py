@@ -1,4 +1,4 @@
-"""What must be set before MindSpore is imported; so this module needs none of the packages."""
+"""What must be set before MindSpore runs its first operator; this module needs none of the packages."""
 
 import importlib.metadata
 import os
@@ -11,8 +11,8 @@ def guard_cpu(cpu_flags=None, mindspore_version=None, environ=os.environ):
     """Keeps oneDNN off the convolution kernels that are some 40 times slower on AVX-512 CPUs.
 
     The oneDNN inside MindSpore 2.9 and newer falls to a reference loop for forward convolutions when it may use
-    AVX-512; limited to AVX2 it takes its matrix-product kernel. It reads the limit once, at its first operator, so
-    `import mindbyol` does this, best before MindSpore is imported. A value that the user has set is left alone.
+    AVX-512; limited to AVX2 it takes its matrix-product kernel. It reads the limit once, at its first operator:
+    `import mindbyol` sets it, whether before or after `import mindspore`. A value that the user has set is left alone.
 
     Args:
         cpu_flags (set[str]): Instruction sets of the CPU; read from the machine by default.

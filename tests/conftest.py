@@ -1,11 +1,11 @@
 """Every test starts in graph mode on the CPU, from the same seeds."""
 
-import mindbyol  # noqa: F401  isort: skip  (first: it sets up the CPU before MindSpore is imported)
-
 import numpy as np
 import pytest
 
 import mindspore as ms
+
+import mindbyol  # noqa: F401  (sets up the CPU before the first operator)
 
 
 @pytest.fixture(autouse=True)

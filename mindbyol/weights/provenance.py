@@ -2,10 +2,9 @@
 
 import mindspore
 
+import mindbyol
 from mindbyol.weights import layouts
 from mindbyol.weights.resnets import RESNETS, resnet_name
-
-import mindbyol  # isort: skip  (before MindSpore: it sets up the CPU)
 
 IMAGENET_MEAN = [123.675, 116.28, 103.53]
 IMAGENET_STD = [58.395, 57.12, 57.375]

@@ -1,3 +1,8 @@
+import os
+import platform
+import subprocess
+import sys
+
 import pytest
 
 from mindbyol.cpu import guard_cpu
@@ -18,3 +23,20 @@ def test_cpu_guard(flags, version, before, after):
     note = guard_cpu(flags, version, environ)
     assert environ.get("ONEDNN_MAX_CPU_ISA") == after
     assert (note is not None) == (after == "AVX2")
+
+
+_LATE = """
+import os
+import mindspore as ms
+import numpy as np
+os.environ["ONEDNN_MAX_CPU_ISA"] = "SSE41"
+ms.nn.Conv2d(1, 1, 3)(ms.Tensor(np.zeros((1, 1, 8, 8), np.float32))).asnumpy()
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the limit is one of x86")
+def test_a_limit_counts_though_mindspore_is_imported_before_it_is_set():
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("ONEDNN")}
+    environ["ONEDNN_VERBOSE"] = "1"
+    done = subprocess.run([sys.executable, "-c", _LATE], capture_output=True, text=True, env=environ)
+    assert "cpu,isa:Intel SSE4.1" in done.stdout, done.stdout + done.stderr

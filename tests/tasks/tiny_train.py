@@ -12,8 +12,6 @@ from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-import mindbyol  # noqa: F401,E402  isort: skip
-
 from mindcv.models.registry import register_model  # noqa: E402
 from mindspore import Tensor, amp, nn, ops  # noqa: E402
 
