@@ -1,11 +1,12 @@
 """The golden files' fill rule, and Haiku's names and layouts turned into MindCV's."""
 
-import hashlib
 import json
 import re
 from pathlib import Path
 
 import numpy as np
+
+from tests.weights.fill import rng
 
 GOLDEN = Path(__file__).parent / "golden"
 MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
@@ -22,10 +23,6 @@ def config(golden):
 
 def shapes(golden, key):
     return [tuple(int(n) for n in str(shape).split(",")) for shape in golden[key]]
-
-
-def rng(text):
-    return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little"))
 
 
 def fill_param(case_seed, role, path, shape):

@@ -2,31 +2,22 @@ import numpy as np
 import pytest
 
 import mindspore as ms
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, nn
 
+from mindbyol.backbones import create_backbone
 from mindbyol.byol import BYOL, BYOLTrainOneStep, Encoder, Normalize
 from mindbyol.config import parse_args
 from mindbyol.heads import MLP, dense
 from mindbyol.training.cells import replace_cells
 from mindbyol.training.optimizer import create_optimizer
 from mindbyol.training.plan import Plan
-
-
-class TinyBackbone(nn.Cell):
-    """Three kinds of parameters, a graph that compiles in a second, and no ReLU that rounding could flip."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3, has_bias=True)
-        self.bn = nn.BatchNorm2d(4)
-
-    def construct(self, x):
-        return ops.mean(ops.tanh(self.bn(self.conv(x))), (2, 3))
+from tests import tiny_model  # noqa: F401  (registers the model)
 
 
 def tiny_network(probe=True):
-    online, target = (Encoder(TinyBackbone(), MLP(4, 8, 5)) for _ in range(2))
-    probe = dense(4, 3) if probe else None
+    """Without a ReLU, whose sign rounding could flip."""
+    online, target = (Encoder(create_backbone("tiny", image_size=8), MLP(16, 8, 5)) for _ in range(2))
+    probe = dense(16, 3) if probe else None
     network = BYOL(online, MLP(5, 8, 5), target, Normalize([127.0] * 3, [64.0] * 3), probe)
     replace_cells(network, (nn.ReLU,), lambda _: nn.Tanh())
     return network.set_train()
@@ -76,7 +67,7 @@ def test_the_target_follows_and_is_in_no_optimizer(opt):
     optimizer = create_optimizer(args, network, Plan(args, 64))
     names = [p.name for p in optimizer.parameters]
     assert not [name for name in names if name.startswith("target")]
-    assert len(names) == len(set(names)) == 4 + 5 + 5 + 2
+    assert len(names) == len(set(names)) == 6 + 5 + 5 + 2
     step = BYOLTrainOneStep(network, optimizer, 0.9, 16)
     assert len({p.name for p in step.get_parameters()}) == len(list(step.get_parameters()))
     before = values(network)
