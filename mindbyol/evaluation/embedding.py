@@ -136,7 +136,7 @@ class Embedding:
             bool: Whether `output` was written; if not, other ranks are still at it.
 
         Raises:
-            DataError: No image can be read, or a part was damaged since it was written.
+            DataError: No image can be read, features are not finite, or a part was damaged since it was written.
             OSError: A file cannot be written.
         """
         todo = [part for part in range(self.rank, self.parts, self.ranks) if not self._file(part).exists()]
@@ -165,8 +165,15 @@ class Embedding:
     @staticmethod
     def _fetch(features, asked, readable, subset, bar):
         bar.update(len(asked))
-        features = features.asnumpy()[: len(asked)].astype(np.float32)
-        return features[readable], [subset.name(int(index)) for index in asked[readable]]
+        features = features.asnumpy()[: len(asked)].astype(np.float32)[readable]
+        names = [subset.name(int(index)) for index in asked[readable]]
+        finite = np.isfinite(features).all(1)
+        if not finite.all():
+            raise DataError(
+                f"{names[np.argmin(finite)]} has features that are NaN or infinite: these weights cannot be "
+                "used with such images (have they diverged, or does their model card have a wrong mean or std?)"
+            )
+        return features, names
 
     def _write_part(self, part, rows, batches):
         features, names = zip(*(next(rows) for _ in range(batches)))

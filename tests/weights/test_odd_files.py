@@ -125,6 +125,12 @@ def test_a_wrong_checksum_and_a_broken_structure(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_features_that_are_not_finite_name_the_image(photos, tmp_path):  # noqa: F811
+    with pytest.raises(RuntimeError, match=r"^album .*\.png has features that are NaN or infinite"):
+        embed(photos, tmp_path / "out.npz", extractor=lambda images: mean_colour(images) / 0)
+    assert not (tmp_path / "out.npz").exists()
+
+
 @contextmanager
 def full_disk():
     """No file of this process can grow beyond 100 bytes: writing fails as on a full disk."""
