@@ -88,6 +88,8 @@ class Embedding:
         self._open_folder()
 
     def _open_folder(self):
+        if self.folder.is_symlink() or self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(f"{self.folder}: is in the way of the folder for unfinished features; rename or delete it")
         self.folder.mkdir(exist_ok=True)
         left = list(self.folder.glob("*.npz"))
         if any(file.name.split("-")[0] != self._settings for file in left):

@@ -148,3 +148,12 @@ def test_only_one_line_about_a_checkpoint_that_cannot_be_written(tmp_path, capfd
     assert capfd.readouterr() == ("", "")
     assert os.listdir(tmp_path) == []
     assert logging.root.manager.disable == logging.NOTSET
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_lies_in_the_way_of_parts(photos, tmp_path, kind):  # noqa: F811
+    place = tmp_path / "out.npz.parts"
+    place.write_text("mine") if kind == "file" else place.symlink_to(photos)
+    with pytest.raises(ValueError, match="out.npz.parts: is in the way of the folder for unfinished features"):
+        embed(photos, tmp_path / "out.npz")
+    assert not (tmp_path / "out.npz").exists()
