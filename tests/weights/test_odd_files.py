@@ -125,6 +125,16 @@ def test_a_wrong_checksum_and_a_broken_structure(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_values_beyond_float32_without_a_warning(tmp_path):
+    state = foreign.torchvision(foreign.make())
+    state["bn1.weight"] = np.full(64, 1e39)
+    write_zip(tmp_path / "large.pth", state)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match=r"large.pth: .*bn1.gamma holds 64 values that are NaN or infinite"):
+            read_weights(tmp_path / "large.pth")
+
+
 def test_features_that_are_not_finite_name_the_image(photos, tmp_path):  # noqa: F811
     with pytest.raises(RuntimeError, match=r"^album .*\.png has features that are NaN or infinite"):
         embed(photos, tmp_path / "out.npz", extractor=lambda images: mean_colour(images) / 0)
@@ -148,6 +158,11 @@ def test_only_one_line_about_a_checkpoint_that_cannot_be_written(tmp_path, capfd
     assert capfd.readouterr() == ("", "")
     assert os.listdir(tmp_path) == []
     assert logging.root.manager.disable == logging.NOTSET
+
+
+def test_a_file_that_is_there_but_cannot_be_read():
+    with pytest.raises(ValueError, match="/proc/self/mem: cannot be read .Input/output error"):
+        open_weights("/proc/self/mem")
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])
