@@ -198,6 +198,7 @@ def _read_description(file):
             and isinstance(content["images"], int)
             and (names is None or all(isinstance(name, str) for name in names))
             and (names is not None or not content["has_labels"])
+            and isinstance(shards, list)
             and (len(shards) > 0 or not content["complete"])
             and all(isinstance(shard["first"], int) and isinstance(shard["images"], int) for shard in shards)
             and all(os.path.basename(shard["file"]) == shard["file"] for shard in shards)

@@ -141,6 +141,15 @@ def test_features_that_are_not_finite_name_the_image(photos, tmp_path):  # noqa:
     assert not (tmp_path / "out.npz").exists()
 
 
+@pytest.mark.parametrize("shards", [{}, "", "ab"], ids=repr)
+def test_shards_that_are_no_list(photos, tmp_path, shards):  # noqa: F811
+    source = create_source("folder", str(photos), split=".")
+    content = {"description": source.description, "images": len(source), "has_labels": False, "class_names": None}
+    (tmp_path / "train.json").write_text(json.dumps({**content, "complete": False, "shards": shards}))
+    with pytest.raises(ValueError, match="train.json is damaged, or does not describe a split"):
+        write_split(source, str(tmp_path), "train", 10**6)
+
+
 @contextmanager
 def full_disk():
     """No file of this process can grow beyond 100 bytes: writing fails as on a full disk."""
