@@ -169,6 +169,14 @@ def test_only_one_line_about_a_checkpoint_that_cannot_be_written(tmp_path, capfd
     assert logging.root.manager.disable == logging.NOTSET
 
 
+def test_safetensors_that_cannot_be_written(tmp_path):
+    write_zip(tmp_path / "a.pth", foreign.torchvision(foreign.make()))
+    weights = read_weights(tmp_path / "a.pth")
+    with pytest.raises(OSError, match="cannot write b.safetensors: .*File too large"), full_disk():
+        export(weights, tmp_path / "b.safetensors", "safetensors")
+    assert os.listdir(tmp_path) == ["a.pth"]
+
+
 def test_a_file_that_is_there_but_cannot_be_read():
     with pytest.raises(ValueError, match="/proc/self/mem: cannot be read .Input/output error"):
         open_weights("/proc/self/mem")
