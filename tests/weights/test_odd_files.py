@@ -182,6 +182,13 @@ def test_a_file_that_is_there_but_cannot_be_read():
         open_weights("/proc/self/mem")
 
 
+def test_nothing_that_fits_is_no_checkpoint(tmp_path):
+    write_zip(tmp_path / "a.pth", foreign.torchvision(foreign.make()))
+    with pytest.raises(ValueError, match="a.pth: nothing in it fits the backbone of mobilenet_v2_100"):
+        convert(tmp_path / "a.pth", tmp_path / "b.ckpt", model="mobilenet_v2_100", allow_unmatched=True)
+    assert os.listdir(tmp_path) == ["a.pth"]
+
+
 @pytest.mark.parametrize("kind", ["file", "link"])
 def test_what_lies_in_the_way_of_parts(photos, tmp_path, kind):  # noqa: F811
     place = tmp_path / "out.npz.parts"
