@@ -11,6 +11,10 @@ def _text(value):
     return isinstance(value, str)
 
 
+def _name(value):
+    return isinstance(value, str) and value.isprintable()
+
+
 def _integer(least, most):
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
@@ -29,7 +33,7 @@ def _run(value):
 
 # Keys that the program uses: (whether a value is good, what it must be).
 _KNOWN = {
-    "model": (_text, "a text"),
+    "model": (_name, "a text on one line"),
     "stem": (STEMS.__contains__, " or ".join(STEMS)),
     "padding": (PADDINGS.__contains__, ", ".join(PADDINGS[:-1]) + f" or {PADDINGS[-1]}"),
     "stages": (_integer(1, 4), "1, 2, 3 or 4"),

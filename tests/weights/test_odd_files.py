@@ -189,6 +189,12 @@ def test_nothing_that_fits_is_no_checkpoint(tmp_path):
     assert os.listdir(tmp_path) == ["a.pth"]
 
 
+def test_a_model_name_cannot_forge_lines():
+    with pytest.raises(ValueError, match="as `model`, which must be a text on one line") as caught:
+        parse_card(json.dumps({"model": "resnet18\nwrote x"}), "x.ckpt")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("kind", ["file", "link"])
 def test_what_lies_in_the_way_of_parts(photos, tmp_path, kind):  # noqa: F811
     place = tmp_path / "out.npz.parts"
