@@ -51,6 +51,8 @@ def packages(prefix="error"):
     if interruptible:
         signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
     with one_line_errors(prefix, errors=()):
+        if not _has_working_folder():
+            sys.exit(f"{prefix}: the working folder has been deleted: change to another one")
         yield
     if interruptible:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -103,6 +105,14 @@ def cut(text):
 def quoted(text):
     """`cut` in quotes."""
     return f"'{cut(text)}'"
+
+
+def _has_working_folder():
+    """Without one, the import of MindSpore aborts the interpreter."""
+    try:
+        return bool(os.getcwd())
+    except FileNotFoundError:
+        return False
 
 
 def _open_closed_streams():

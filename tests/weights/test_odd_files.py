@@ -202,3 +202,12 @@ def test_what_lies_in_the_way_of_parts(photos, tmp_path, kind):  # noqa: F811
     with pytest.raises(ValueError, match="out.npz.parts: is in the way of the folder for unfinished features"):
         embed(photos, tmp_path / "out.npz")
     assert not (tmp_path / "out.npz").exists()
+
+
+def test_a_working_folder_that_was_deleted(tmp_path):
+    (tmp_path / "gone").mkdir()
+    program = 'cd gone && rmdir ../gone && exec "$@"'
+    command = ["bash", "-c", program, "bash", sys.executable, ROOT / "scripts/inspect_checkpoint.py", tmp_path / "x"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    expected = "error: the working folder has been deleted: change to another one\n"
+    assert (done.returncode, done.stderr) == (1, expected)
