@@ -221,12 +221,22 @@ def _read(parts, *keys):
         try:
             with np.load(part) as file:
                 arrays = [file[key] for key in keys]
+            if "features" in keys:
+                _check_rows(*arrays)
         except _DAMAGES as error:
             part.unlink()
             raise DataError(
                 f"{part} was damaged ({error}) and is removed: start again, only its images are computed anew"
             ) from error
         yield arrays
+
+
+def _check_rows(features, names):
+    """Raises a ValueError unless there is one row of finite numbers a name."""
+    if features.dtype != np.float32 or features.ndim != 2 or names.dtype.kind != "U":
+        raise ValueError("no rows of numbers with names")
+    if names.shape != features.shape[:1] or not np.isfinite(features).all():
+        raise ValueError("not one row of finite numbers a name")
 
 
 def _join_npz(path, parts):

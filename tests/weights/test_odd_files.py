@@ -13,7 +13,7 @@ from pathlib import Path
 import foreign
 import numpy as np
 import pytest
-from test_embedding import embed, mean_colour, photos  # noqa: F401  (a fixture)
+from test_embedding import _small_parts, embed, mean_colour, photos  # noqa: F401  (fixtures)
 
 import mindspore as ms
 from mindspore.train.checkpoint_pb2 import Checkpoint
@@ -183,9 +183,9 @@ def test_a_file_that_is_there_but_cannot_be_read():
 
 
 def test_nothing_that_fits_is_no_checkpoint(tmp_path):
-    write_zip(tmp_path / "a.pth", foreign.torchvision(foreign.make()))
-    with pytest.raises(ValueError, match="a.pth: nothing in it fits the backbone of mobilenet_v2_100"):
-        convert(tmp_path / "a.pth", tmp_path / "b.ckpt", model="mobilenet_v2_100", allow_unmatched=True)
+    write_zip(tmp_path / "a.pth", {name: np.zeros(5, np.float32) for name in ("conv1.weight", "bn1.running_mean")})
+    with pytest.raises(ValueError, match="a.pth: nothing in it fits the backbone of resnet18"):
+        convert(tmp_path / "a.pth", tmp_path / "b.ckpt", model="resnet18", allow_unmatched=True)
     assert os.listdir(tmp_path) == ["a.pth"]
 
 
@@ -193,6 +193,29 @@ def test_a_model_name_cannot_forge_lines():
     with pytest.raises(ValueError, match="as `model`, which must be a text on one line") as caught:
         parse_card(json.dumps({"model": "resnet18\nwrote x"}), "x.ckpt")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"features": np.zeros(8, np.float32)},
+        {"features": np.full((8, 3), np.nan, np.float32)},
+        {"features": np.full((8, 3), "x")},
+        {"names": np.array(["one.png"])},
+        {"names": np.arange(8)},
+    ],
+    ids=["1-D", "NaN", "texts", "fewer names", "numbers as names"],
+)
+@pytest.mark.parametrize("kind", ["npz", "csv"])
+def test_parts_of_other_rows_are_damaged(photos, tmp_path, change, kind):  # noqa: F811
+    output = tmp_path / f"out.{kind}"
+    assert not embed(photos, output, rank=1, ranks=2)
+    (part,) = output.with_name(f"{output.name}.parts").glob("*.npz")
+    np.savez(part, **{**np.load(part), **change})
+    with pytest.raises(RuntimeError, match="was damaged .* and is removed: start again"):
+        embed(photos, output, rank=0, ranks=2)
+    assert not output.exists() and not part.exists()
+    assert embed(photos, output)
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])
