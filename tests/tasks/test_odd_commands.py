@@ -65,3 +65,53 @@ def test_checkpoints_of_half_precision_runs_are_written(tmp_path):
     state = new_state(tmp_path, "--amp_level", "O2")
     state.save({})
     assert "conv1.weight" in checkpoint.read(state.backbone)[0]
+
+
+@pytest.mark.parametrize("name", ["rank0.log", "config.yaml", "metrics.jsonl"])
+def test_a_pipe_where_a_run_writes_is_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    message = error_of(train.main, *TINY, "--ckpt_save_dir", tmp_path)
+    assert f"ckpt_save_dir: '{tmp_path}/{name}' is no regular file" in message
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        {"pending": []},
+        {"pending": "x", "overflows": 0, "seconds": 0, "line_seconds": 0, "line_wait": 0},
+        {"pending": [[1.0]], "overflows": 0, "seconds": 0, "line_seconds": 0, "line_wait": 0},
+        {"pending": [], "overflows": "x", "seconds": 0, "line_seconds": 0, "line_wait": 0},
+    ],
+)
+def test_a_log_that_no_run_wrote_is_not_gone_on_with(state, run_folder, tmp_path, log):
+    path = shutil.copy(run_folder / "resnet18-0_0.ckpt", tmp_path)
+    arrays, card = checkpoint.read(path)
+    card["run"]["log"] = log
+    checkpoint.write(path, arrays, card)
+    with pytest.raises(ValueError, match="does not hold what a log remembers"):
+        state.restore(path)
+
+
+def test_a_model_that_is_called_in_two_lines(run_folder, tmp_path):
+    path = shutil.copy(run_folder / "resnet18-0_0_backbone.ckpt", tmp_path)
+    arrays, card = checkpoint.read(path)
+    checkpoint.write(path, arrays, {**card, "model": "resnet18\nall is well"})
+    assert r'"resnet18\nall is well" as `model`' in error_of(validate.main, *TINY, "--ckpt_path", path)
+
+
+def test_images_of_a_run_that_are_no_object(run_folder, tmp_path):
+    path = shutil.copy(run_folder / "resnet18-0_0.ckpt", tmp_path)
+    arrays, card = checkpoint.read(path)
+    card["run"]["images"] = "abc"
+    checkpoint.write(path, arrays, card)
+    assert "as `run`, which must be" in error_of(validate.main, *TINY, "--ckpt_path", path)
+
+
+def test_a_folder_called_like_a_checkpoint_and_metrics_that_are_no_text(run_folder, tmp_path):
+    shutil.copy(run_folder / "resnet18-0_0.ckpt", tmp_path)
+    (tmp_path / "resnet18-9_99.ckpt").mkdir()
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 0}\n\xff\xfe\n' + b"[" * 100_000 + b'\n{"step": 1}\n')
+    state = new_state(tmp_path)
+    assert state.restore("newest").name == "resnet18-0_0.ckpt"
+    state.forget_later_metrics()
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b'{"step": 0}\n'
