@@ -74,6 +74,16 @@ def test_a_pipe_where_a_run_writes_is_not_waited_for(tmp_path, name):
     assert f"ckpt_save_dir: '{tmp_path}/{name}' is no regular file" in message
 
 
+@pytest.mark.parametrize("split", [".", "..", "a/../..", "/etc"])
+@pytest.mark.parametrize("main", [train.main, preview.main, make_mindrecord.main])
+def test_a_split_lies_in_data_dir(tmp_path, main, split):
+    own = {train.main: ["--ckpt_save_dir", tmp_path / "out", "--train_split", split]}
+    own[preview.main] = ["--output", tmp_path / "x.png", "--train_split", split]
+    own[make_mindrecord.main] = ["--output_dir", tmp_path / "out", "--split", split]
+    message = error_of(main, "--dataset", "imagenet", "--data_dir", tmp_path, *own[main])
+    assert f"'{split}' is" in message
+
+
 @pytest.mark.parametrize(
     "log",
     [
