@@ -125,3 +125,50 @@ def test_a_folder_called_like_a_checkpoint_and_metrics_that_are_no_text(run_fold
     assert state.restore("newest").name == "resnet18-0_0.ckpt"
     state.forget_later_metrics()
     assert (tmp_path / "metrics.jsonl").read_bytes() == b'{"step": 0}\n'
+
+
+def image_folder(tmp_path):
+    folder = tmp_path / "data" / "train" / "a"
+    folder.mkdir(parents=True)
+    for number in range(3):
+        Image.fromarray(np.full((9, 9, 3), 60 * number, np.uint8)).save(folder / f"{number}.png")
+    return tmp_path / "data"
+
+
+def test_a_description_of_shards_that_is_a_pipe_is_not_waited_for(tmp_path):
+    (tmp_path / "out").mkdir()
+    os.mkfifo(tmp_path / "out" / "train.json")
+    flags = ["--dataset", "imagenet", "--data_dir", image_folder(tmp_path), "--output_dir", tmp_path / "out"]
+    assert "train.json is no regular file" in error_of(make_mindrecord.main, *flags)
+
+
+def test_a_shard_is_not_moved_into_a_folder_of_its_name(tmp_path):
+    (tmp_path / "out" / "train-00000.mindrecord").mkdir(parents=True)
+    flags = ["--dataset", "imagenet", "--data_dir", image_folder(tmp_path), "--output_dir", tmp_path / "out"]
+    assert "train-00000.mindrecord" in error_of(make_mindrecord.main, *flags)
+    assert not (tmp_path / "out" / "train.json").exists()
+
+
+@pytest.mark.parametrize(
+    "split, what", [("a:b", "holds :"), ("it's", "holds '"), (" a", "starts or ends with a space")]
+)
+def test_a_split_that_mindrecord_takes_in_no_name(tmp_path, split, what):
+    data = image_folder(tmp_path)
+    (data / "train").rename(data / split)
+    flags = ["--dataset", "imagenet", "--data_dir", data, "--output_dir", tmp_path / "out", "--split", split]
+    assert f"split '{split}' {what}" in error_of(make_mindrecord.main, *flags)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_shards_may_be_called_anything(tmp_path):
+    folder = tmp_path / "50%20 of?them#"
+    flags = ["--dataset", "imagenet", "--data_dir", image_folder(tmp_path), "--output_dir", folder]
+    make_mindrecord.main([str(flag) for flag in flags])
+    source = create_source("mindrecord", str(folder))
+    assert [source.name(index) for index in range(3)] == ["a/0.png", "a/1.png", "a/2.png"]
+
+
+def test_what_mindspore_cannot_write_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(mindrecord, "_SCHEMA", {"number": {"type": "no type"}})
+    flags = ["--dataset", "imagenet", "--data_dir", image_folder(tmp_path), "--output_dir", tmp_path / "out"]
+    assert "train-00000.mindrecord: [MRM" in error_of(make_mindrecord.main, *flags)
