@@ -127,6 +127,25 @@ def test_a_folder_called_like_a_checkpoint_and_metrics_that_are_no_text(run_fold
     assert (tmp_path / "metrics.jsonl").read_bytes() == b'{"step": 0}\n'
 
 
+@pytest.mark.parametrize("kind", ["checkpoint", "recipe", "link to nowhere", "folder beside", "long name"])
+def test_scores_that_could_not_be_written_or_would_overwrite_what_is_read(run_folder, tmp_path, kind):
+    recipe, weights = shutil.copy(RECIPE, tmp_path), shutil.copy(run_folder / "resnet18-0_0.ckpt", tmp_path)
+    (tmp_path / "link").symlink_to("/nowhere/scores.json")
+    (tmp_path / "scores.partial").mkdir()
+    results, reason = {
+        "checkpoint": (weights, "is the file of ckpt_path"),
+        "recipe": (recipe, "is the file of config"),
+        "link to nowhere": (tmp_path / "link", "cannot write '/nowhere/scores.json'"),
+        "folder beside": (tmp_path / "scores", "cannot write"),
+        "long name": (tmp_path / ("r" * 255), "cannot write"),
+    }[kind]
+    before = Path(weights).read_bytes()
+    flags = ["-c", recipe, *TINY[2:], "--ckpt_path", weights, "--results", results]
+    message = error_of(validate.main, *flags)
+    assert message.startswith("validate.py: results: ") and reason in message
+    assert Path(weights).read_bytes() == before
+
+
 def image_folder(tmp_path):
     folder = tmp_path / "data" / "train" / "a"
     folder.mkdir(parents=True)
@@ -147,6 +166,22 @@ def test_a_shard_is_not_moved_into_a_folder_of_its_name(tmp_path):
     flags = ["--dataset", "imagenet", "--data_dir", image_folder(tmp_path), "--output_dir", tmp_path / "out"]
     assert "train-00000.mindrecord" in error_of(make_mindrecord.main, *flags)
     assert not (tmp_path / "out" / "train.json").exists()
+
+
+def test_features_that_are_not_finite_have_no_score(run_folder, tmp_path):
+    arrays, card = checkpoint.read(run_folder / "resnet18-0_0_backbone.ckpt")
+    arrays.update({name: np.full_like(array, 3e38) for name, array in arrays.items() if name.endswith("beta")})
+    checkpoint.write(tmp_path / "x.ckpt", arrays, card)
+    message = error_of(validate.main, *TINY, "--ckpt_path", tmp_path / "x.ckpt", "--knn_k", 5)
+    assert "the trained features of 32 of 32 of 1442 images" in message and "are NaN or infinite" in message
+
+
+@pytest.mark.parametrize("kind", [np.int32, bool])
+def test_whole_numbers_are_no_weights(run_folder, tmp_path, kind):
+    arrays, card = checkpoint.read(run_folder / "resnet18-0_0_backbone.ckpt")
+    checkpoint.write(tmp_path / "x.ckpt", {name: array.astype(kind) for name, array in arrays.items()}, card)
+    message = error_of(validate.main, *TINY, "--ckpt_path", tmp_path / "x.ckpt", "--knn_k", 5)
+    assert "not of real numbers (conv1.weight: " in message
 
 
 @pytest.mark.parametrize(
