@@ -84,7 +84,7 @@ def main(argv=None):
     )
     own, recipe = parser.parse_known_args(argv)
     args = parse_args(recipe)
-    output = check_output(own.output, Path(own.output).suffix)
+    output = check_output(own.output, ".PNG" if own.output.endswith(".PNG") else ".png")
     source = source_from_args(args, args.train_split, args.num_samples)
     indices = permutation(args.seed, own.epoch, len(source))[: own.images].tolist()
     figure = draw_grid(source, two_view_transform_from_args(args), args.seed, own.epoch, indices)

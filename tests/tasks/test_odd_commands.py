@@ -184,6 +184,17 @@ def test_whole_numbers_are_no_weights(run_folder, tmp_path, kind):
     assert "not of real numbers (conv1.weight: " in message
 
 
+def test_a_rate_that_scaling_makes_infinite():
+    args = parse_args([str(flag) for flag in [*TINY, "--batch_size", 512, "--base_lr", "3e38"]])
+    with pytest.raises(ValueError, match=r"base_lr: 3e\+38 for 256 images is 6e\+38 for 512"):
+        Plan(args, 1442)
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x", "x.png.txt"])
+def test_the_preview_is_a_png(tmp_path, name):
+    assert "must end in .png" in error_of(preview.main, *TINY, "--output", tmp_path / name)
+
+
 @pytest.mark.parametrize(
     "split, what", [("a:b", "holds :"), ("it's", "holds '"), (" a", "starts or ends with a space")]
 )
@@ -207,3 +218,12 @@ def test_what_mindspore_cannot_write_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(mindrecord, "_SCHEMA", {"number": {"type": "no type"}})
     flags = ["--dataset", "imagenet", "--data_dir", image_folder(tmp_path), "--output_dir", tmp_path / "out"]
     assert "train-00000.mindrecord: [MRM" in error_of(make_mindrecord.main, *flags)
+
+
+@pytest.mark.parametrize("name", ["MS_WORKER_NUM", "MS_ROLE"])
+def test_variables_of_msrun_that_make_no_sense_are_one_line(tmp_path, name):
+    around = {"MS_WORKER_NUM": "1", "MS_ROLE": "MS_WORKER", "MS_SCHED_HOST": "127.0.0.1", "MS_SCHED_PORT": "8118"}
+    command = [sys.executable, train.__file__, *map(str, TINY), "--ckpt_save_dir", str(tmp_path)]
+    result = subprocess.run(command, env={**os.environ, **around, name: "nonsense"}, capture_output=True, text=True)
+    assert result.returncode == 1 and result.stderr.count("\n") == 1
+    assert result.stderr.startswith("train.py: distribute: ")
