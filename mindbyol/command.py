@@ -40,7 +40,8 @@ class Parser(argparse.ArgumentParser):
 
 @contextlib.contextmanager
 def packages(prefix="error"):
-    """Around the imports of a command: ends the process in words when a package is missing, and quietly at Ctrl-C.
+    """Around the imports of a command: ends the process in words when a package, or the current folder, is missing, and
+    quietly at Ctrl-C.
 
     No KeyboardInterrupt here: raised in the middle of MindSpore's import it becomes an abort of the interpreter.
 
@@ -51,6 +52,10 @@ def packages(prefix="error"):
     if interruptible:
         signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
     with one_line_errors(prefix, errors=()):
+        try:
+            os.getcwd()  # which MindSpore asks for, too, and aborts
+        except OSError as error:
+            sys.exit(f"{prefix}: the current folder is gone ({error.strerror}): go to another one")
         yield
     if interruptible:
         signal.signal(signal.SIGINT, signal.default_int_handler)

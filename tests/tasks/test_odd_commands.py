@@ -227,3 +227,13 @@ def test_variables_of_msrun_that_make_no_sense_are_one_line(tmp_path, name):
     result = subprocess.run(command, env={**os.environ, **around, name: "nonsense"}, capture_output=True, text=True)
     assert result.returncode == 1 and result.stderr.count("\n") == 1
     assert result.stderr.startswith("train.py: distribute: ")
+
+
+@pytest.mark.parametrize("command", [train, preview])
+def test_a_current_folder_that_was_removed(tmp_path, command):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    shell = ["bash", "-c", 'cd "$1" && rmdir "$1" && exec "$2" "$3"', "bash", gone, sys.executable, command.__file__]
+    result = subprocess.run(shell, capture_output=True, text=True)
+    assert result.returncode == 1 and result.stderr.count("\n") == 1
+    assert "the current folder is gone" in result.stderr
