@@ -19,6 +19,7 @@ import numpy as np
 import mindspore as ms
 from mindspore import Tensor
 
+from mindbyol.command import escaped
 from mindbyol.model_card import parse_card
 
 logger = logging.getLogger(__name__)
@@ -214,7 +215,9 @@ def load_parameters(parameters, arrays, source):
 
 
 def _some(names, count=3):
-    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
+    return ", ".join(escaped(name).replace("\n", "\\n") for name in names[:count]) + (
+        ", ..." if len(names) > count else ""
+    )
 
 
 def load_backbone(backbone, path, model):

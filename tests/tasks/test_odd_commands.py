@@ -237,3 +237,9 @@ def test_a_current_folder_that_was_removed(tmp_path, command):
     result = subprocess.run(shell, capture_output=True, text=True)
     assert result.returncode == 1 and result.stderr.count("\n") == 1
     assert "the current folder is gone" in result.stderr
+
+
+def test_a_weight_that_is_called_in_two_lines(run_folder, tmp_path):
+    arrays, card = checkpoint.read(run_folder / "resnet18-0_0_backbone.ckpt")
+    checkpoint.write(tmp_path / "x.ckpt", {**arrays, "x\nall is well": np.zeros(1, np.float32)}, card)
+    assert r"1 unexpected (x\nall is well)" in error_of(validate.main, *TINY, "--ckpt_path", tmp_path / "x.ckpt")
