@@ -78,7 +78,8 @@ def draw_grid(source, transform, seed, epoch, indices):
 def main(argv=None):
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", default="preview.png", help="PNG file to write (default: preview.png)")
-    parser.add_argument("--images", type=number(int, 1, 1000), default=4, help="number of images (default: 4)")
+    images = number(int, 1, 190, why="the picture has a row of 344 pixels an image, and fewer than 65,536 in all")
+    parser.add_argument("--images", type=images, default=4, help="number of images (default: 4)")
     parser.add_argument(
         "--epoch", type=number(int, 0, LARGEST_INT), default=0, help="epoch whose views are shown, from 0 (default: 0)"
     )

@@ -243,3 +243,8 @@ def test_a_weight_that_is_called_in_two_lines(run_folder, tmp_path):
     arrays, card = checkpoint.read(run_folder / "resnet18-0_0_backbone.ckpt")
     checkpoint.write(tmp_path / "x.ckpt", {**arrays, "x\nall is well": np.zeros(1, np.float32)}, card)
     assert r"1 unexpected (x\nall is well)" in error_of(validate.main, *TINY, "--ckpt_path", tmp_path / "x.ckpt")
+
+
+def test_more_images_than_a_preview_has_room_for(tmp_path):
+    flags = [*TINY, "--output", tmp_path / "x.png", "--images"]
+    assert "--images: 191 is above 190 (the picture has" in error_of(preview.main, *flags, 191)
