@@ -8,6 +8,8 @@ from pathlib import Path
 from mindbyol.command import one_line_errors, packages
 
 with packages("validate.py"):
+    import numpy as np
+
     import mindspore as ms
 
     from config import parse_args
@@ -81,12 +83,39 @@ def pixels(images):
     return images.reshape(len(images), -1)
 
 
-def check_results(path):
-    """Before an hour of scoring: can the scores be written?"""
+def results_files(args):
+    """The file of the scores and, beside it, the one that is renamed to it. A link is followed to what it points to."""
+    path = Path(args.results).resolve()
+    return path, path.with_name(f"{path.name}.partial")
+
+
+def check_results(args):
+    """Before an hour of scoring: can the scores be written, and over nothing that is read?"""
+    path, beside = results_files(args)
     if path.exists() and not path.is_file():
         raise OSError(f"results: '{path}' is no regular file: name a new one")
-    if not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
-        raise OSError(f"results: cannot write '{path}': is it a file in a folder that exists and may be written to?")
+    for key in ("config", "ckpt_path"):
+        read = getattr(args, key)
+        if read and path.exists() and os.path.exists(read) and path.samefile(read):
+            raise ValueError(f"results: '{path}' is the file of {key}: name another one")
+    try:
+        beside.touch()
+        beside.unlink(missing_ok=True)  # another rank may have been faster
+    except OSError as error:
+        raise OSError(
+            f"results: cannot write '{path}' ({error.strerror}): is it a file in a folder that exists and may be "
+            "written to?"
+        ) from error
+
+
+def check_features(what, features, source):
+    """NaN is near to nothing: it would be scored, as 0 %."""
+    bad = np.count_nonzero(~np.isfinite(features).all(1))
+    if bad:
+        raise checkpoint.NonFinite(
+            f"ckpt_path: the {what} features of {bad} of {source.description} are NaN or infinite, so there is no "
+            "score: the weights are not those of a healthy run"
+        )
 
 
 def report(args, bank, queries, scores):
@@ -100,19 +129,18 @@ def report(args, bank, queries, scores):
         "knn_temperature": args.knn_temperature,
         "scores": scores,
     }
-    path = Path(args.results).resolve()  # of a link, the file that it points to
-    beside = path.with_name(f"{path.name}.partial")
+    path, beside = results_files(args)
     beside.write_text(json.dumps(content, indent=2) + "\n")
     beside.replace(path)
 
 
-@one_line_errors("validate.py", errors=(DataError, OSError))
+@one_line_errors("validate.py", errors=(DataError, OSError, checkpoint.NonFinite))
 def main(argv=None):
     with one_line_errors("validate.py"):
         setup_logging()
         args = parse_args(argv)
         if args.results:
-            check_results(Path(args.results))
+            check_results(args)
         world = runtime.setup(args)
         setup_logging(rank=world.rank)
         bank, queries = open_splits(args)
@@ -130,6 +158,8 @@ def main(argv=None):
             extract(extractor, eval_loader_from_args(args, source, world.rank, world.ranks), gather)
             for source in (bank, queries)
         ]
+        for (rows, _), source in zip(features, (bank, queries)):
+            check_features(what, rows, source)
         if world.rank > 0:  # every rank has extracted its share; one scores
             continue
         scores[what] = WeightedKNN(ks, args.knn_temperature).fit(*features[0]).score(*features[1])

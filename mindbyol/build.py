@@ -13,7 +13,7 @@ from mindbyol.heads import MLP, dense
 from mindbyol.lars import LARS, excluded_from_lars
 from mindbyol.precision import set_precision
 from mindbyol.train_step import LossScale
-from mindbyol.values import LARGEST_INT
+from mindbyol.values import LARGEST_FLOAT, LARGEST_INT
 from mindbyol.weights import load_pretrained
 
 logger = logging.getLogger(__name__)
@@ -37,8 +37,8 @@ class Plan:
 
     Raises:
         ValueError: There are fewer images than one step takes, more steps than int32 counts, the warm-up outlasts the
-            run, the rate at the end is above the peak, or the effective batch is no multiple of what the devices take
-            at a time.
+            run, the peak is no float32, the rate at the end is above it, or the effective batch is no multiple of what
+            the devices take at a time.
     """
 
     def __init__(self, args, num_images, ranks=1):
@@ -72,6 +72,11 @@ class Plan:
         self.peak_lr = (
             schedules.scaled_learning_rate(args.base_lr, self.effective_batch) if args.lr is None else args.lr
         )
+        if self.peak_lr > LARGEST_FLOAT:
+            raise ValueError(
+                f"base_lr: {args.base_lr:g} for 256 images is {self.peak_lr:g} for {self.effective_batch}, "
+                "which no float32 holds"
+            )
         if args.min_lr > self.peak_lr:
             raise ValueError(
                 f"min_lr: {args.min_lr:g}, the rate at the end, is above the peak of {self.peak_lr:g}: "

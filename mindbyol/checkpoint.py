@@ -20,6 +20,7 @@ import mindspore as ms
 from mindspore import Tensor
 
 from mindbyol.checkpoint_entries import read_entries
+from mindbyol.command import escaped
 from mindbyol.model_card import parse_card
 
 logger = logging.getLogger(__name__)
@@ -182,7 +183,8 @@ def load_into(cell, arrays, source):
         int: Number of parameters set.
 
     Raises:
-        ValueError: A parameter is missing, left over or of another shape; nothing has been set then.
+        ValueError: A parameter is missing, left over, of another shape, or of whole numbers where real ones belong;
+            nothing has been set then.
     """
     return load_parameters(dict(cell.parameters_and_names()), arrays, source)
 
@@ -203,6 +205,13 @@ def load_parameters(parameters, arrays, source):
     ]
     if shapes:
         problems.append(f"{len(shapes)} of another shape ({_some(shapes)})")
+    kinds = [
+        f"{name}: {arrays[name].dtype}"
+        for name, p in parameters.items()
+        if name in arrays and p.dtype in (ms.float16, ms.float32) and arrays[name].dtype.kind in "iubc"
+    ]
+    if kinds:
+        problems.append(f"{len(kinds)} not of real numbers ({_some(kinds)})")
     if problems:
         raise ValueError(f"'{source}' does not fit the network: {'; '.join(problems)}")
     for name, parameter in parameters.items():
@@ -211,7 +220,9 @@ def load_parameters(parameters, arrays, source):
 
 
 def _some(names, count=3):
-    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
+    return ", ".join(escaped(name).replace("\n", "\\n") for name in names[:count]) + (
+        ", ..." if len(names) > count else ""
+    )
 
 
 def load_backbone(backbone, path, model):

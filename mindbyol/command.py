@@ -40,7 +40,8 @@ class Parser(argparse.ArgumentParser):
 
 @contextlib.contextmanager
 def packages(prefix="error"):
-    """Around the imports of a command: ends the process in words when a package is missing, and quietly at Ctrl-C.
+    """Around the imports of a command: ends the process in words when a package, or the current folder, is missing, and
+    quietly at Ctrl-C.
 
     No KeyboardInterrupt here: raised in the middle of MindSpore's import it becomes an abort of the interpreter.
 

@@ -51,6 +51,9 @@ def set_precision(network, level, dtype):
             continue
         # O3's own batch norm keeps float32 parameters; the synchronised one is made of operators, which would not.
         keep = [SyncBatchNorm] + (amp.get_black_list() if level == "O2" else [])
-        setattr(parent, name, amp.custom_mixed_precision(cell, black_list=keep, dtype=dtype))
+        mixed = amp.custom_mixed_precision(cell, black_list=keep, dtype=dtype)
+        if name == "backbone":
+            mixed.mindcv_names = cell.mindcv_names  # the wrapper is the backbone now, and checkpoints ask it for them
+        setattr(parent, name, mixed)
     for parameter in network.get_parameters():  # the wrappers that amp puts around cells would be in the names
         parameter.name = names[id(parameter)]

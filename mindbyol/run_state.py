@@ -57,7 +57,7 @@ def make_output_folder(folder, resume):
     Raises:
         OSError: It cannot be written to.
         ValueError: It holds checkpoints, and the run is a new one; it holds a run, and the checkpoint to go on from
-            lies elsewhere; or another process trains into it.
+            lies elsewhere; what the run writes there is a folder or a pipe; or another process trains into it.
     """
     folder = Path(folder)
     try:
@@ -73,6 +73,12 @@ def make_output_folder(folder, resume):
             raise ValueError(
                 f"resume: '{resume}' is not in ckpt_save_dir, and '{folder}' holds {found[0]} of another run: "
                 "choose another folder to go on in"
+            )
+    for name in ("rank0.log", "config.yaml", "metrics.jsonl", "metrics.jsonl.old"):
+        file = folder / name
+        if file.exists() and not file.is_file():  # a pipe would be waited for, forever
+            raise ValueError(
+                f"ckpt_save_dir: '{file}' is no regular file, and the run writes one of that name: remove it"
             )
     _lock(folder)
     for file in folder.glob(checkpoint.UNFINISHED):  # of a run that was killed while it wrote
@@ -220,6 +226,8 @@ class RunState:
             raise ValueError(f"resume: '{path}' was made with another recipe, and results would change: {changes}")
         if card["data"] != self.data:
             raise ValueError(f"resume: '{path}' was made with {card['data']}, not with {self.data}")
+        if not _is_log(run["log"], 1 + len(self.step.statistics)):
+            raise ValueError(f"resume: '{path}' is damaged: its model card does not hold what a log remembers")
         images = run.get("images", {})  # runs of earlier versions did not note them
         changed = [what for what in images if images[what] != self.images.get(what)]
         if changed:
@@ -239,14 +247,14 @@ class RunState:
         file = self.folder / "metrics.jsonl"
         if file.exists():
             lines = []
-            for line in file.read_text().splitlines(keepends=True):
+            for line in file.read_bytes().splitlines(keepends=True):
                 try:
                     if json.loads(line)["step"] <= self.steps:
                         lines.append(line)
-                except (ValueError, KeyError, TypeError):  # cut off in the middle by a kill, say
+                except (ValueError, KeyError, TypeError, RecursionError):  # cut off in the middle by a kill, say
                     pass
             beside = file.with_suffix(".partial")
-            beside.write_text("".join(lines))
+            beside.write_bytes(b"".join(lines))
             beside.replace(file)
 
     def digest(self):
@@ -256,7 +264,7 @@ class RunState:
     def _full(self):
         """Full checkpoints, the one with the most steps first; times of files do not survive a copy."""
         pattern = re.compile(re.escape(self.args.model) + r"-\d+_(\d+)\.ckpt")
-        found = [(pattern.fullmatch(file.name), file) for file in self.folder.iterdir()]
+        found = [(pattern.fullmatch(file.name), file) for file in self.folder.iterdir() if file.is_file()]
         steps = {file: int(match[1]) for match, file in found if match}
         return sorted(steps, key=steps.get, reverse=True)
 
@@ -272,3 +280,18 @@ class RunState:
             except ValueError as error:
                 logger.warning(f"resume: {error}; trying the one before")
         raise ValueError(f"resume: none of the {len(files)} checkpoints in '{self.folder}' can be read")
+
+
+def _is_log(log, width):
+    """Whether an object of a checkpoint is a `TrainLog.state` with so many numbers a batch, or empty."""
+
+    def numbers(values):
+        return all(isinstance(value, (int, float)) for value in values)
+
+    keys = ("overflows", "seconds", "line_seconds", "line_wait")
+    pending = log.get("pending")
+    return not log or (
+        numbers(log.get(key) for key in keys)
+        and isinstance(pending, list)
+        and all(isinstance(batch, list) and len(batch) == width and numbers(batch) for batch in pending)
+    )

@@ -29,6 +29,8 @@ with packages():
     from mindbyol.values import LARGEST_INT, number
     from mindbyol.weights.files import check_output
 
+LARGEST_SHOWN = 1000  # pixels of the side of an original; matplotlib takes minutes for a hundred megapixels
+
 
 def describe(operations):
     """The operations of a view in words, in their order, one a line."""
@@ -60,7 +62,8 @@ def draw_grid(source, transform, seed, epoch, indices):
             image = decode(source[index])
         except DataError as error:
             raise DataError(f"{source.name(index)}: {error}") from error
-        row[0].imshow(image)
+        step = max(1, max(image.shape) // LARGEST_SHOWN)
+        row[0].imshow(image[::step, ::step])
         name = cut(Path(source.name(index)).name)
         row[0].set_xlabel(f"{name}\n{image.shape[1]} x {image.shape[0]}", parse_math=False)  # "$" is just "$".
         for view, pixels in enumerate(transform(image, seed, epoch, index)):
@@ -78,13 +81,14 @@ def draw_grid(source, transform, seed, epoch, indices):
 def main(argv=None):
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", default="preview.png", help="PNG file to write (default: preview.png)")
-    parser.add_argument("--images", type=number(int, 1, 1000), default=4, help="number of images (default: 4)")
+    images = number(int, 1, 190, why="the picture has a row of 344 pixels an image, and fewer than 65,536 in all")
+    parser.add_argument("--images", type=images, default=4, help="number of images (default: 4)")
     parser.add_argument(
         "--epoch", type=number(int, 0, LARGEST_INT), default=0, help="epoch whose views are shown, from 0 (default: 0)"
     )
     own, recipe = parser.parse_known_args(argv)
     args = parse_args(recipe)
-    output = check_output(own.output, Path(own.output).suffix)
+    output = check_output(own.output, ".PNG" if own.output.endswith(".PNG") else ".png")
     source = source_from_args(args, args.train_split, args.num_samples)
     indices = permutation(args.seed, own.epoch, len(source))[: own.images].tolist()
     figure = draw_grid(source, two_view_transform_from_args(args), args.seed, own.epoch, indices)

@@ -48,6 +48,8 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
     """
     if dataset not in DATASETS:
         raise ValueError(f"dataset is {dataset!r}; choose one of {', '.join(DATASETS)}")
+    if os.path.isabs(split) or os.path.normpath(split).split(os.sep)[0] in (".", ".."):
+        raise ValueError(f"split '{split}' is data_dir itself, or not in it: name a part of the data set")
     if dataset == "digits":
         source = Digits(split)
     else:
