@@ -8,6 +8,7 @@ The views are those that training sees in this epoch, to the bit. All other flag
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -16,9 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from mindbyol.command import Parser, cut, one_line_errors, packages  # noqa: E402
 
 with packages():
-    import matplotlib
-
-    matplotlib.use("Agg")
+    os.environ["MPLBACKEND"] = "Agg"  # not the user's, which matplotlib may not have
     import matplotlib.pyplot as plt
 
     from config import parse_args
@@ -28,6 +27,8 @@ with packages():
     from mindbyol.data.names import printable
     from mindbyol.values import LARGEST_INT, number
     from mindbyol.weights.files import check_output
+
+LARGEST_SHOWN = 1000  # pixels of the side of an original; matplotlib takes minutes for a hundred megapixels
 
 
 def describe(operations):
@@ -60,7 +61,8 @@ def draw_grid(source, transform, seed, epoch, indices):
             image = decode(source[index])
         except DataError as error:
             raise DataError(f"{source.name(index)}: {error}") from error
-        row[0].imshow(image)
+        step = max(1, max(image.shape) // LARGEST_SHOWN)
+        row[0].imshow(image[::step, ::step])
         name = cut(Path(source.name(index)).name)
         row[0].set_xlabel(f"{name}\n{image.shape[1]} x {image.shape[0]}", parse_math=False)  # "$" is just "$".
         for view, pixels in enumerate(transform(image, seed, epoch, index)):
