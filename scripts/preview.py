@@ -8,6 +8,7 @@ The views are those that training sees in this epoch, to the bit. All other flag
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -16,9 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from mindbyol.command import Parser, cut, one_line_errors, packages  # noqa: E402
 
 with packages():
-    import matplotlib
-
-    matplotlib.use("Agg")
+    os.environ["MPLBACKEND"] = "Agg"  # not the user's, which matplotlib may not have
     import matplotlib.pyplot as plt
 
     from config import parse_args

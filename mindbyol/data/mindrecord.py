@@ -112,6 +112,10 @@ def write_split(source, output_dir, split, shard_bytes):
     if forbidden or split != split.strip(" "):
         what = f"holds {forbidden[0]}" if forbidden else "starts or ends with a space"
         raise ValueError(f"split '{split}' {what}, which MindRecord takes in no name of a file: give the split another")
+    if not str(output_dir).isascii() and os.fsencode(output_dir).decode(errors="ignore") != str(output_dir):
+        raise ValueError(
+            f"{printable(str(output_dir))}: its name is no UTF-8 text, which MindRecord needs, or LANG is C"
+        )
     os.makedirs(output_dir, exist_ok=True)
     description = Path(output_dir) / f"{split}.json"
     content = {

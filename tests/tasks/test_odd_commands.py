@@ -16,7 +16,7 @@ import validate
 from config import parse_args
 from mindbyol import checkpoint
 from mindbyol.build import Plan, create_byol, create_train_step
-from mindbyol.data import create_source, mindrecord, source_from_args
+from mindbyol.data import create_source, mindrecord, source_from_args, two_view_transform_from_args
 from mindbyol.run_state import RunState
 from mindbyol.runtime import World
 
@@ -130,12 +130,12 @@ def test_a_folder_called_like_a_checkpoint_and_metrics_that_are_no_text(run_fold
 @pytest.mark.parametrize("kind", ["checkpoint", "recipe", "link to nowhere", "folder beside", "long name"])
 def test_scores_that_could_not_be_written_or_would_overwrite_what_is_read(run_folder, tmp_path, kind):
     recipe, weights = shutil.copy(RECIPE, tmp_path), shutil.copy(run_folder / "resnet18-0_0.ckpt", tmp_path)
-    (tmp_path / "link").symlink_to("/nowhere/scores.json")
+    (tmp_path / "link").symlink_to(tmp_path / "gone" / "scores.json")
     (tmp_path / "scores.partial").mkdir()
     results, reason = {
         "checkpoint": (weights, "is the file of ckpt_path"),
         "recipe": (recipe, "is the file of config"),
-        "link to nowhere": (tmp_path / "link", "cannot write '/nowhere/scores.json'"),
+        "link to nowhere": (tmp_path / "link", f"cannot write '{tmp_path}/gone/scores.json'"),
         "folder beside": (tmp_path / "scores", "cannot write"),
         "long name": (tmp_path / ("r" * 255), "cannot write"),
     }[kind]
@@ -248,3 +248,23 @@ def test_a_weight_that_is_called_in_two_lines(run_folder, tmp_path):
 def test_more_images_than_a_preview_has_room_for(tmp_path):
     flags = [*TINY, "--output", tmp_path / "x.png", "--images"]
     assert "--images: 191 is above 190 (the picture has" in error_of(preview.main, *flags, 191)
+
+
+def test_the_preview_of_a_large_image_draws_few_of_its_pixels(tmp_path):
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (6000, 2000)).save(tmp_path / "photos" / "x.png")
+    args = parse_args(["--dataset", "folder", "--data_dir", str(tmp_path / "photos"), "--image_resize", "32"])
+    figure = preview.draw_grid(source_from_args(args, "train"), two_view_transform_from_args(args), 0, 0, [0])
+    original = figure.axes[0]
+    assert original.images[0].get_array().shape == (334, 1000, 3) and "6000 x 2000" in original.get_xlabel()
+
+
+def test_a_folder_for_shards_that_is_no_unicode(tmp_path):
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
+    flags = ["--dataset", "imagenet", "--data_dir", image_folder(tmp_path), "--output_dir", folder]
+    assert r"\xff: its name is no UTF-8 text" in error_of(make_mindrecord.main, *flags)
+
+
+def test_a_drawing_backend_that_is_not_there(tmp_path):
+    command = [sys.executable, preview.__file__, "-c", RECIPE, "--images", "1", "--output", tmp_path / "x.png"]
+    subprocess.run(command, env={**os.environ, "MPLBACKEND": "nonsense"}, check=True)
