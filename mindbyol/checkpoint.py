@@ -19,6 +19,8 @@ import numpy as np
 import mindspore as ms
 from mindspore import Tensor
 
+from mindbyol.checkpoint_entries import read_entries
+from mindbyol.command import escaped
 from mindbyol.model_card import parse_card
 
 logger = logging.getLogger(__name__)
@@ -41,10 +43,10 @@ def digest(arrays, card=""):
         arrays (dict[str, ndarray]): What to digest.
         card (str): Text that belongs to it.
     """
-    sha = hashlib.sha256(card.encode())
+    sha = hashlib.sha256(card.encode("utf-8", "surrogatepass"))  # which the texts of a damaged file may hold
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
-        sha.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        sha.update(f"{name} {array.dtype.str} {array.shape}".encode("utf-8", "surrogatepass"))
         sha.update(array.data if array.size else b"")
     return sha.hexdigest()
 
@@ -68,7 +70,11 @@ def write(path, arrays, card):
     texts = {_CARD: card, _DIGEST: digest({e["name"]: e["data"].asnumpy() for e in entries}, card)}
     try:
         beside.unlink(missing_ok=True)
-        ms.save_checkpoint(entries, str(beside), append_dict=texts)
+        logging.disable(logging.CRITICAL)  # MindSpore logs before it raises
+        try:
+            ms.save_checkpoint(entries, str(beside), append_dict=texts)
+        finally:
+            logging.disable(logging.NOTSET)
         os.chmod(beside, 0o644)  # MindSpore makes it read-only, even for its owner
         with open(beside, "rb") as file:
             os.fsync(file.fileno())
@@ -101,11 +107,11 @@ def read(path):
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint file '{path}'")
     try:
-        entries = ms.load_checkpoint(str(path))
-    except Exception as error:
-        raise ValueError(f"'{path}' is truncated or not a MindSpore checkpoint") from error
+        entries = read_entries(path)
+    except ValueError as error:
+        raise ValueError(f"'{path}' is truncated or not a MindSpore checkpoint: {error}") from None
     texts = {name: entries.pop(name) for name in (_CARD, _DIGEST) if isinstance(entries.get(name), str)}
-    arrays = {name: value.asnumpy() for name, value in entries.items() if isinstance(value, Tensor)}
+    arrays = {name: value for name, value in entries.items() if not isinstance(value, str)}
     if not arrays:
         raise ValueError(f"'{path}' holds no parameters")
     if not texts and not any(name.startswith(_ONLINE) for name in arrays):
@@ -177,7 +183,8 @@ def load_into(cell, arrays, source):
         int: Number of parameters set.
 
     Raises:
-        ValueError: A parameter is missing, left over or of another shape; nothing has been set then.
+        ValueError: A parameter is missing, left over, of another shape, or of whole numbers where real ones belong;
+            nothing has been set then.
     """
     return load_parameters(dict(cell.parameters_and_names()), arrays, source)
 
@@ -198,6 +205,13 @@ def load_parameters(parameters, arrays, source):
     ]
     if shapes:
         problems.append(f"{len(shapes)} of another shape ({_some(shapes)})")
+    kinds = [
+        f"{name}: {arrays[name].dtype}"
+        for name, p in parameters.items()
+        if name in arrays and p.dtype in (ms.float16, ms.float32) and arrays[name].dtype.kind in "iubc"
+    ]
+    if kinds:
+        problems.append(f"{len(kinds)} not of real numbers ({_some(kinds)})")
     if problems:
         raise ValueError(f"'{source}' does not fit the network: {'; '.join(problems)}")
     for name, parameter in parameters.items():
@@ -206,7 +220,9 @@ def load_parameters(parameters, arrays, source):
 
 
 def _some(names, count=3):
-    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
+    return ", ".join(escaped(name).replace("\n", "\\n") for name in names[:count]) + (
+        ", ..." if len(names) > count else ""
+    )
 
 
 def load_backbone(backbone, path, model):

@@ -40,7 +40,8 @@ class Parser(argparse.ArgumentParser):
 
 @contextlib.contextmanager
 def packages(prefix="error"):
-    """Around the imports of a command: ends the process in words when a package is missing, and quietly at Ctrl-C.
+    """Around the imports of a command: ends the process in words when a package, or the current folder, is missing, and
+    quietly at Ctrl-C.
 
     No KeyboardInterrupt here: raised in the middle of MindSpore's import it becomes an abort of the interpreter.
 
@@ -51,6 +52,8 @@ def packages(prefix="error"):
     if interruptible:
         signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
     with one_line_errors(prefix, errors=()):
+        if not _has_working_folder():
+            sys.exit(f"{prefix}: the working folder has been deleted: change to another one")
         yield
     if interruptible:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -103,6 +106,14 @@ def cut(text):
 def quoted(text):
     """`cut` in quotes."""
     return f"'{cut(text)}'"
+
+
+def _has_working_folder():
+    """Without one, the import of MindSpore aborts the interpreter."""
+    try:
+        return bool(os.getcwd())
+    except FileNotFoundError:
+        return False
 
 
 def _open_closed_streams():

@@ -11,6 +11,10 @@ def _text(value):
     return isinstance(value, str)
 
 
+def _name(value):
+    return isinstance(value, str) and value.isprintable()
+
+
 def _integer(least, most):
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
@@ -24,23 +28,26 @@ def _numbers(above):
 
 
 def _run(value):
-    return isinstance(value, dict) and isinstance(value.get("config"), dict) and isinstance(value.get("log"), dict)
+    if not isinstance(value, dict):
+        return False
+    parts = (value.get("config"), value.get("log"), value.get("images", {}))  # earlier versions noted no images
+    return all(isinstance(part, dict) for part in parts)
 
 
 # Keys that the program uses: (whether a value is good, what it must be).
 _KNOWN = {
-    "model": (_text, "a text"),
+    "model": (_name, "a text on one line"),
     "stem": (STEMS.__contains__, " or ".join(STEMS)),
     "padding": (PADDINGS.__contains__, ", ".join(PADDINGS[:-1]) + f" or {PADDINGS[-1]}"),
     "stages": (_integer(1, 4), "1, 2, 3 or 4"),
     "image_resize": (_integer(8, 65536), "a whole number from 8 to 65536"),
     "mean": (_numbers(-1e6), "three numbers"),
-    "std": (_numbers(0), "three numbers above 0"),
+    "std": (_numbers(0.01), "three numbers above 0.01"),  # of pixels of 0-255
     "kind": (_text, "a text"),
     "data": (_text, "a text"),
     "epoch": (_integer(0, 2**31 - 1), "a whole number"),
     "step": (_integer(0, 2**31 - 1), "a whole number"),
-    "run": (_run, "an object with `config` and `log`"),
+    "run": (_run, "an object with `config` and `log`, themselves objects, as `images` is"),
 }
 
 

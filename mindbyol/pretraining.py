@@ -124,6 +124,7 @@ class Training:
         self.network = create_byol(self.recipe, self.padding, self.num_classes)
         if start:
             start_from(self.network, start, self.recipe.pretrained_from or self.recipe.ckpt_path)
+        self.mindcv_names = self.network.online.backbone.mindcv_names  # mixed precision puts a wrapper around it
         step = create_train_step(self.recipe, self.network, plan, self.world.ranks)
         healthy_std = 1 / math.sqrt(self.recipe.projection_size)
         self.watchers = [WatchCollapse(healthy_std)] + ([WatchOverflows()] if step.loss_scale else [])
@@ -175,8 +176,8 @@ class Training:
 
     def exports(self, arrays):
         """The online backbone alone, with MindCV's names."""
-        names = self.network.online.backbone.mindcv_names
-        return {"_backbone": (checkpoint.to_mindcv(checkpoint.online_backbone(arrays), names), "backbone")}
+        backbone = checkpoint.to_mindcv(checkpoint.online_backbone(arrays), self.mindcv_names)
+        return {"_backbone": (backbone, "backbone")}
 
     def next_command(self, path):
         """Scores the backbone."""

@@ -100,7 +100,10 @@ def _join(launched):
             f"distribute: MS_WORKER_NUM is set, as by msrun, but {absent[0]} is not; start with msrun, or unset "
             "MS_WORKER_NUM"
         )
-    init()
+    try:
+        init()
+    except RuntimeError as error:
+        raise ValueError(f"distribute: {str(error).strip().splitlines()[0]}") from error
     rank, ranks = get_rank(), get_group_size()
     if ranks > 1:
         ms.set_auto_parallel_context(device_num=ranks, parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True)

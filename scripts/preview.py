@@ -8,6 +8,7 @@ The views are those that training sees in this epoch, to the bit. All other flag
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -16,9 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from mindbyol.command import Parser, cut, one_line_errors, packages  # noqa: E402
 
 with packages():
-    import matplotlib
-
-    matplotlib.use("Agg")
+    os.environ["MPLBACKEND"] = "Agg"  # not the user's, which matplotlib may not have
     import matplotlib.pyplot as plt
     from config import parse_args
 
@@ -28,6 +27,8 @@ with packages():
     from mindbyol.data.decode import decode
     from mindbyol.data.names import printable
     from mindbyol.weights.files import check_output
+
+LARGEST_SHOWN = 1000  # pixels of the side of an original; matplotlib takes minutes for a hundred megapixels
 
 
 def describe(operations):
@@ -60,7 +61,8 @@ def draw_grid(source, transform, seed, epoch, indices):
             image = decode(source[index])
         except DataError as error:
             raise DataError(f"{source.name(index)}: {error}") from error
-        row[0].imshow(image)
+        step = max(1, max(image.shape) // LARGEST_SHOWN)
+        row[0].imshow(image[::step, ::step])
         name = cut(Path(source.name(index)).name)
         row[0].set_xlabel(f"{name}\n{image.shape[1]} x {image.shape[0]}", parse_math=False)  # "$" is just "$".
         for view, pixels in enumerate(transform(image, seed, epoch, index)):
@@ -78,13 +80,14 @@ def draw_grid(source, transform, seed, epoch, indices):
 def main(argv=None):
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", default="preview.png", help="PNG file to write (default: preview.png)")
-    parser.add_argument("--images", type=number(int, 1, 1000), default=4, help="number of images (default: 4)")
+    images = number(int, 1, 190, why="the picture has a row of 344 pixels an image, and fewer than 65,536 in all")
+    parser.add_argument("--images", type=images, default=4, help="number of images (default: 4)")
     parser.add_argument(
         "--epoch", type=number(int, 0, LARGEST_INT), default=0, help="epoch whose views are shown, from 0 (default: 0)"
     )
     own, recipe = parser.parse_known_args(argv)
     args = parse_args(recipe)
-    output = check_output(own.output, Path(own.output).suffix)
+    output = check_output(own.output, ".PNG" if own.output.endswith(".PNG") else ".png")
     source = source_from_args(args, args.train_split, args.num_samples)
     indices = permutation(args.seed, own.epoch, len(source))[: own.images].tolist()
     figure = draw_grid(source, two_view_transform_from_args(args), args.seed, own.epoch, indices)

@@ -4,13 +4,14 @@ from mindbyol.command import one_line_errors, packages
 
 with packages("validate.py"):
     from mindbyol import tasks
+    from mindbyol.checkpoint import NonFinite
     from mindbyol.config import parse_args
     from mindbyol.data import DataError
     from mindbyol.evaluation.runner import Evaluation
     from mindbyol.terminal import setup_logging
 
 
-@one_line_errors("validate.py", errors=(DataError, OSError))
+@one_line_errors("validate.py", errors=(DataError, OSError, NonFinite))
 def main(argv=None):
     with one_line_errors("validate.py"):
         setup_logging()

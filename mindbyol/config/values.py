@@ -5,7 +5,7 @@ import re
 
 from mindbyol.command import cut, quoted
 
-_LARGEST, _SMALLEST = 3.4e38, 1.2e-38  # what the graph computes in is float32
+LARGEST_FLOAT, _SMALLEST = 3.4e38, 1.2e-38  # what the graph computes in is float32
 LARGEST_INT = 2**31 - 1  # what it counts in is int32
 
 _WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)")
@@ -46,7 +46,7 @@ def number(kind, minimum=None, maximum=None, above=None, below=None, why=None):
         if kind is int and len(text) > 40:
             raise argparse.ArgumentTypeError(f"{shown} is far too large")
         value = kind(text)
-        if not abs(value) <= _LARGEST:
+        if not abs(value) <= LARGEST_FLOAT:
             raise argparse.ArgumentTypeError(f"{shown} is not a finite float32")
         if kind is float and 0 < abs(value) < _SMALLEST:
             raise argparse.ArgumentTypeError(f"{shown} is too small for a float32; is 0 meant?")

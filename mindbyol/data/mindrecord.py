@@ -9,9 +9,9 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 import sqlite3
 import tempfile
+import urllib.parse
 from pathlib import Path
 
 import cv2
@@ -28,6 +28,7 @@ _SCHEMA = {
     "name": {"type": "string"},
     "image": {"type": "bytes"},
 }
+_FORBIDDEN = set("\\/:*?\"<>|`&';")  # In names of MindRecord files.
 _LENGTH_BYTES = 8  # In front of each image.
 
 
@@ -102,9 +103,19 @@ def write_split(source, output_dir, split, shard_bytes):
         shard_bytes (int): Size of a shard in bytes, roughly; MindRecord sets a limit of 20 GB.
 
     Raises:
-        ValueError: The folder holds this split of another source.
-        RuntimeError: What was written is not what was read back.
+        ValueError: The folder holds this split of another source, or MindRecord cannot have files of the split's name.
+        RuntimeError: What was written is not what was read back, or MindSpore could not write it.
     """
+    from mindspore.mindrecord.common.exceptions import MindRecordException  # Only writing needs MindSpore.
+
+    forbidden = sorted(set(split) & _FORBIDDEN)
+    if forbidden or split != split.strip(" "):
+        what = f"holds {forbidden[0]}" if forbidden else "starts or ends with a space"
+        raise ValueError(f"split '{split}' {what}, which MindRecord takes in no name of a file: give the split another")
+    if not str(output_dir).isascii() and os.fsencode(output_dir).decode(errors="ignore") != str(output_dir):
+        raise ValueError(
+            f"{printable(str(output_dir))}: its name is no UTF-8 text, which MindRecord needs, or LANG is C"
+        )
     os.makedirs(output_dir, exist_ok=True)
     description = Path(output_dir) / f"{split}.json"
     content = {
@@ -117,6 +128,8 @@ def write_split(source, output_dir, split, shard_bytes):
         "shards": [],
     }
     if description.exists():
+        if not description.is_file():  # a pipe would be waited for, forever
+            raise ValueError(f"{description} is no regular file: remove it, or choose another folder")
         found = _read_description(description)
         if any(found[key] != content[key] for key in ("description", "images", "has_labels", "class_names")):
             raise ValueError(f"{description} is of another data set ({found['description']}): choose another folder")
@@ -125,7 +138,10 @@ def write_split(source, output_dir, split, shard_bytes):
     done = sum(shard["images"] for shard in content["shards"])
     while done < len(source):
         file = f"{split}-{len(content['shards']):05d}.mindrecord"
-        images = _write_shard(source, done, output_dir, file, shard_bytes)
+        try:
+            images = _write_shard(source, done, output_dir, file, shard_bytes)
+        except MindRecordException as error:
+            raise RuntimeError(f"{description.with_name(file)}: {str(error).splitlines()[0]}") from error
         content["shards"].append({"file": file, "first": done, "images": images})
         done += images
         content["complete"] = done == len(source)
@@ -162,7 +178,7 @@ def _write_shard(source, first, output_dir, file, shard_bytes):
         writer.commit()
         _check_shard(source, first, index, path)
         for made in (f"{path}.db", path):
-            shutil.move(made, os.path.join(output_dir, os.path.basename(made)))
+            os.replace(made, os.path.join(output_dir, os.path.basename(made)))
     return index - first
 
 
@@ -198,6 +214,7 @@ def _read_description(file):
             and isinstance(content["images"], int)
             and (names is None or all(isinstance(name, str) for name in names))
             and (names is not None or not content["has_labels"])
+            and isinstance(shards, list)
             and (len(shards) > 0 or not content["complete"])
             and all(isinstance(shard["first"], int) and isinstance(shard["images"], int) for shard in shards)
             and all(os.path.basename(shard["file"]) == shard["file"] for shard in shards)
@@ -249,7 +266,8 @@ def _read_index(file):
 
 
 def _connect(file):
-    return sqlite3.connect(f"file:{os.path.abspath(file)}.db?mode=ro", uri=True)
+    path = urllib.parse.quote(os.fsencode(os.path.abspath(file)))  # "%", "?" and "#" mean something in a URI
+    return sqlite3.connect(f"file:{path}.db?mode=ro", uri=True)
 
 
 def _columns(connection):

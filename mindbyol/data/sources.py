@@ -30,7 +30,7 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
             "imagenet": one folder of images a class under `data_dir/split`; or `data_dir/<split>_list.txt` with lines
             `relative/path label`, the paths below `data_dir` or `data_dir/split`;
             "folder": images without labels at any depth under `data_dir/split`, or under `data_dir` itself when the
-            split is "train" and there is no such sub-folder;
+            split is "train" and there is no such sub-folder, or is ".";
             "cifar10", "cifar100", "stl10": their published binary files; "digits": scikit-learn's;
             "mindrecord": what scripts/make_mindrecord.py wrote.
         data_dir (str): Folder of the data set; "digits" needs none.
@@ -48,6 +48,9 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
     """
     if dataset not in DATASETS:
         raise ValueError(f"dataset is {dataset!r}; choose one of {', '.join(DATASETS)}")
+    whole = dataset == "folder" and split == "."
+    if not whole and (os.path.isabs(split) or os.path.normpath(split).split(os.sep)[0] in (".", "..")):
+        raise ValueError(f"split '{split}' is data_dir itself, or not in it: name a part of the data set")
     if dataset == "digits":
         source = Digits(split)
     else:

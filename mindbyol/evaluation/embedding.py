@@ -88,6 +88,8 @@ class Embedding:
         self._open_folder()
 
     def _open_folder(self):
+        if self.folder.is_symlink() or self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(f"{self.folder}: is in the way of the folder for unfinished features; rename or delete it")
         self.folder.mkdir(exist_ok=True)
         left = list(self.folder.glob("*.npz"))
         if any(file.name.split("-")[0] != self._settings for file in left):
@@ -136,7 +138,7 @@ class Embedding:
             bool: Whether `output` was written; if not, other ranks are still at it.
 
         Raises:
-            DataError: No image can be read, or a part was damaged since it was written.
+            DataError: No image can be read, features are not finite, or a part was damaged since it was written.
             OSError: A file cannot be written.
         """
         todo = [part for part in range(self.rank, self.parts, self.ranks) if not self._file(part).exists()]
@@ -165,8 +167,15 @@ class Embedding:
     @staticmethod
     def _fetch(features, asked, readable, subset, bar):
         bar.update(len(asked))
-        features = features.asnumpy()[: len(asked)].astype(np.float32)
-        return features[readable], [subset.name(int(index)) for index in asked[readable]]
+        features = features.asnumpy()[: len(asked)].astype(np.float32)[readable]
+        names = [subset.name(int(index)) for index in asked[readable]]
+        finite = np.isfinite(features).all(1)
+        if not finite.all():
+            raise DataError(
+                f"{names[np.argmin(finite)]} has features that are NaN or infinite: these weights cannot be "
+                "used with such images (have they diverged, or does their model card have a wrong mean or std?)"
+            )
+        return features, names
 
     def _write_part(self, part, rows, batches):
         features, names = zip(*(next(rows) for _ in range(batches)))
@@ -212,12 +221,22 @@ def _read(parts, *keys):
         try:
             with np.load(part) as file:
                 arrays = [file[key] for key in keys]
+            if "features" in keys:
+                _check_rows(*arrays)
         except _DAMAGES as error:
             part.unlink()
             raise DataError(
                 f"{part} was damaged ({error}) and is removed: start again, only its images are computed anew"
             ) from error
         yield arrays
+
+
+def _check_rows(features, names):
+    """Raises a ValueError unless there is one row of finite numbers a name."""
+    if features.dtype != np.float32 or features.ndim != 2 or names.dtype.kind != "U":
+        raise ValueError("no rows of numbers with names")
+    if names.shape != features.shape[:1] or not np.isfinite(features).all():
+        raise ValueError("not one row of finite numbers a name")
 
 
 def _join_npz(path, parts):

@@ -1,7 +1,7 @@
 """The file of scores: one JSON object a line, each with all that the number depends on."""
 
 import json
-import os
+import tempfile
 from pathlib import Path
 
 import mindbyol
@@ -24,9 +24,14 @@ def check_file(path):
     path = Path(path)
     if path.exists() and not path.is_file():
         raise OSError(f"results: '{path}' is no regular file; name a new one")
-    folder = path.absolute().parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise OSError(f"results: cannot write '{path}'; name a file in a folder that exists and may be written to")
+    try:
+        with tempfile.TemporaryFile(dir=path.absolute().parent):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"results: cannot write '{path}' ({error.strerror}); name a file in a folder that exists and may be "
+            "written to"
+        ) from error
     if not path.exists():
         return []
     try:

@@ -5,8 +5,19 @@ import math
 import numpy as np
 
 from mindbyol import runtime
+from mindbyol.checkpoint import NonFinite
 from mindbyol.data import eval_loader_from_args
 from mindbyol.evaluation.features import FeatureExtractor, extract, pixels
+
+
+def _check_finite(features, subject, source):
+    """NaN is near to nothing: it would be scored, as 0 %."""
+    bad = np.count_nonzero(~np.isfinite(features).all(1))
+    if bad:
+        raise NonFinite(
+            f"ckpt_path: the {subject.name} features of {bad} of {source.description} are NaN or infinite, so there is "
+            "no score: the weights are not those of a healthy run"
+        )
 
 
 class Tools:
@@ -32,6 +43,9 @@ class Tools:
 
         Returns:
             tuple[ndarray, ndarray or None]: (N, F) float32 and the labels, in the order of the source.
+
+        Raises:
+            NonFinite: Some are NaN or infinite.
         """
         key = subject.name, subject.digest, id(source)
         if key not in self._features:
@@ -39,7 +53,9 @@ class Tools:
                 pixels if subject.backbone is None else FeatureExtractor(subject.backbone, subject.mean, subject.std)
             )
             loader = eval_loader_from_args(self._recipe, source, self._world.rank, self._world.ranks)
-            self._features[key] = extract(extractor, loader, self._communicator.gather)
+            features, labels = extract(extractor, loader, self._communicator.gather)
+            _check_finite(features, subject, source)
+            self._features[key] = features, labels
         return self._features[key]
 
     def share(self, count):

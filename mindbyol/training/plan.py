@@ -2,7 +2,7 @@
 
 import math
 
-from mindbyol.config.values import LARGEST_INT
+from mindbyol.config.values import LARGEST_FLOAT, LARGEST_INT
 from mindbyol.training.schedules import scaled_learning_rate
 
 
@@ -25,8 +25,8 @@ class Plan:
 
     Raises:
         ValueError: There are fewer images than one step takes, more steps than int32 counts, the warm-up outlasts the
-            run, the rate at the end is above the peak, or the effective batch is no multiple of what the devices take
-            at a time.
+            run, the peak is no float32, the rate at the end is above it, or the effective batch is no multiple of what
+            the devices take at a time.
     """
 
     def __init__(self, recipe, num_images, ranks=1):
@@ -59,6 +59,11 @@ class Plan:
         if self.warmup_steps >= self.total_steps:
             raise ValueError(f"warmup_epochs: {recipe.warmup_epochs} epochs of warm-up in a run of {recipe.epoch_size}")
         self.peak_lr = scaled_learning_rate(recipe.base_lr, self.effective_batch) if recipe.lr is None else recipe.lr
+        if self.peak_lr > LARGEST_FLOAT:
+            raise ValueError(
+                f"base_lr: {recipe.base_lr:g} for 256 images is {self.peak_lr:g} for {self.effective_batch}, "
+                "which no float32 holds"
+            )
         if recipe.min_lr > self.peak_lr:
             raise ValueError(
                 f"min_lr: {recipe.min_lr:g}, the rate at the end, is above the peak of {self.peak_lr:g}: "

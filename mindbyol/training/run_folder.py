@@ -22,7 +22,7 @@ def make_output_folder(folder, resume):
     Raises:
         OSError: It cannot be written to.
         ValueError: It holds checkpoints, and the run is a new one; it holds a run, and the checkpoint to go on from
-            lies elsewhere; or another process trains into it.
+            lies elsewhere; what the run writes there is a folder or a pipe; or another process trains into it.
     """
     folder = Path(folder)
     try:
@@ -38,6 +38,12 @@ def make_output_folder(folder, resume):
             raise ValueError(
                 f"resume: '{resume}' is not in ckpt_save_dir, and '{folder}' holds {found[0]} of another run: "
                 "choose another folder to go on in"
+            )
+    for name in ("rank0.log", "config.yaml", "metrics.jsonl", "metrics.jsonl.old"):
+        file = folder / name
+        if file.exists() and not file.is_file():  # a pipe would be waited for, forever
+            raise ValueError(
+                f"ckpt_save_dir: '{file}' is no regular file, and the run writes one of that name; remove it"
             )
     _lock(folder)
     for file in folder.glob(checkpoint.UNFINISHED):  # of a run that was killed while it wrote

@@ -73,7 +73,7 @@ class Saved(NamedTuple):
 def full_checkpoints(folder, model):
     """Full checkpoints, the one with the most steps first; times of files do not survive a copy."""
     pattern = re.compile(re.escape(model) + r"-\d+_(\d+)\.ckpt")
-    found = [(pattern.fullmatch(file.name), file) for file in folder.iterdir()]
+    found = [(pattern.fullmatch(file.name), file) for file in folder.iterdir() if file.is_file()]
     steps = {file: int(match[1]) for match, file in found if match}
     return sorted(steps, key=steps.get, reverse=True)
 
@@ -201,8 +201,10 @@ class RunState:
         """Puts a saved state back: the step's parameters, the counter, and what the log must know.
 
         Raises:
-            ValueError: It does not fit the network.
+            ValueError: It does not fit the network, or holds no state of a log.
         """
+        if not _is_log(saved.card["run"]["log"], 1 + len(step.statistics)):
+            raise ValueError(f"resume: '{saved.path}' is damaged: its model card does not hold what a log remembers")
         checkpoint.load_parameters({p.name: p for p in step.lasting_parameters()}, saved.arrays, saved.path)
         self.steps, self.log = saved.card["step"], saved.card["run"]["log"]
 
@@ -211,14 +213,14 @@ class RunState:
         file = self.folder / "metrics.jsonl"
         if file.exists():
             lines = []
-            for line in file.read_text().splitlines(keepends=True):
+            for line in file.read_bytes().splitlines(keepends=True):
                 try:
                     if json.loads(line)["step"] <= self.steps:
                         lines.append(line)
-                except (ValueError, KeyError, TypeError):  # cut off in the middle by a kill, say
+                except (ValueError, KeyError, TypeError, RecursionError):  # cut off in the middle by a kill, say
                     pass
             with replacing(file) as beside:
-                beside.write_text("".join(lines))
+                beside.write_bytes(b"".join(lines))
 
     @staticmethod
     def digest(step):
@@ -228,3 +230,17 @@ class RunState:
 
 def _plain(value):
     return list(value) if isinstance(value, tuple) else value
+
+
+def _is_log(log, width):
+    """Whether an object of a checkpoint is a `TrainLog.state` with so many numbers a batch, or empty."""
+
+    def numbers(values):
+        return all(isinstance(value, (int, float)) for value in values)
+
+    pending = log.get("pending")
+    return not log or (
+        numbers(log.get(key) for key in ("seconds", "line_seconds", "line_wait"))
+        and isinstance(pending, list)
+        and all(isinstance(batch, list) and len(batch) == width and numbers(batch) for batch in pending)
+    )

@@ -126,13 +126,17 @@ def _write_torchvision(weights, path, card, heads):
 
 
 def _write_safetensors(weights, path, card, heads):
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     resnet = is_resnet(weights)
     tensors = _torch_tensors(weights, heads) if resnet else _tensors(weights, heads)
     metadata = {"format": "pt" if resnet else "ms", "names": "torchvision" if resnet else "mindcv"}
     tensors = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in tensors.items()}
-    save_file(tensors, path, {**metadata, "card": json.dumps(card)})
+    try:
+        save_file(tensors, path, {**metadata, "card": json.dumps(card)})
+    except SafetensorError as error:
+        raise OSError(f"cannot write {path.name}: {error}") from error
     lines = [_read_back(weights, path, heads), f"names: {metadata['names']}"]
     return lines + (_in_torchvision(weights) if resnet else [])
 

@@ -86,6 +86,8 @@ def open_weights(path):
         contents = _open(path)
     except PermissionError:
         raise ValueError(f"{path}: no permission to read it") from None
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror or error})") from None
     except MemoryError:
         raise ValueError(f"{path}: not enough memory to read it") from None
     for name, tensor in contents.tensors.items():
@@ -187,8 +189,9 @@ def _flatten_haiku(path, experiment_state):
 
 
 def read_float32(tensor):
-    """Reads a tensor as a contiguous float32 array; half precision is widened exactly."""
-    return np.asarray(tensor.read(), np.float32, order="C")
+    """Reads a tensor as a contiguous float32 array; half precision is widened exactly, too large is infinite."""
+    with np.errstate(over="ignore"):  # without a warning: whoever reads weights calls `checkpoint.check_finite`
+        return np.asarray(tensor.read(), np.float32, order="C")
 
 
 def check_output(path, suffix, source=None):

@@ -1,6 +1,7 @@
 """Exports a network with its weights: MINDIR and ONNX, any batch size, the model card inside the file."""
 
 import json
+import logging
 import os
 
 import numpy as np
@@ -100,12 +101,15 @@ def write_onnx(network, path, card, images):
 
 
 def _export(network, images, path, kind, custom_func=None):
+    logging.disable(logging.WARNING)  # MindSpore warns that there will be another function for ONNX
     try:
         ms.export(network, images, file_name=str(path), file_format=kind, custom_func=custom_func)
     except Exception as error:  # whatever compiler and exporter raise
         raise ValueError(
             f"--format {kind.lower()}: MindSpore cannot export this network ({_first_line(error)})"
         ) from error
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _rename(graph, old, new):
