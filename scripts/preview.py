@@ -63,7 +63,7 @@ def draw_grid(source, transform, seed, epoch, indices):
         row[0].imshow(image)
         name = cut(Path(source.name(index)).name)
         row[0].set_xlabel(f"{name}\n{image.shape[1]} x {image.shape[0]}", parse_math=False)  # "$" is just "$".
-        for view, pixels in enumerate(transform(image, seed, epoch, index)):
+        for view, pixels in enumerate(transform(image, seed, epoch, index).values()):
             row[view + 1].imshow(pixels.transpose(1, 2, 0))
             row[view + 1].set_xlabel(describe(transform.operations(image, seed, epoch, index, view)), fontsize=8)
         for axis, title in zip(row, ("original", "view 1", "view 2")):

@@ -49,7 +49,7 @@ class BadImages:
             replaced (list): What `BatchMaker.fill` returned.
 
         Returns:
-            numpy.ndarray: Indices of the images that are in the batch.
+            numpy.ndarray: Indices of the images that are in the batch; -1 for one that is left out.
 
         Raises:
             DataError: More than 1% of the images of the source, and more than one, cannot be read.

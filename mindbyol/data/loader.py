@@ -10,6 +10,7 @@ import numpy as np
 
 from mindbyol.data.augmentation import permutation
 from mindbyol.data.bad_images import BadImages
+from mindbyol.data.batch import Batch, BatchLayout
 from mindbyol.data.decode import DataError
 from mindbyol.data.worker_processes import ProcessWorkers
 from mindbyol.data.workers import WORKER_TYPES, BatchMaker, ThreadWorkers, default_workers
@@ -35,33 +36,49 @@ class _Loader:
             raise ValueError(f"num_parallel_workers is {num_parallel_workers}; it must be at least 1")
         if worker_type not in WORKER_TYPES:
             raise ValueError(f"worker_type is {worker_type!r}; choose one of {', '.join(WORKER_TYPES)}")
-        if on_bad_image not in ("skip", "stop"):
-            raise ValueError(f"on_bad_image is {on_bad_image!r}; choose one of skip, stop")
+        if on_bad_image not in ("skip", "stop", "leave_out"):
+            raise ValueError(f"on_bad_image is {on_bad_image!r}; choose one of skip, stop, leave_out")
         self.source = source
         self.transform = transform
         self.batch_size = batch_size
         self.worker_type = worker_type
         self.num_parallel_workers = num_parallel_workers
         self.wait_seconds = 0.0
-        self._maker = BatchMaker(source, transform, seed, replace_bad=on_bad_image == "skip")
-        self._bad_images = BadImages(source, output_dir)
+        self._maker = BatchMaker(source, transform, seed, on_bad_image)
+        self._bad_images = BadImages(source, output_dir, left_out=on_bad_image == "leave_out")
         self._timeout = timeout
 
-    def _batches(self, plan):
-        """Makes the batches of a plan.
+    def batches(self):
+        """Yields the batches (Batch), in order."""
+        for arrays, used in self._made(self._plan()):
+            indices = np.full(self.batch_size, -1, np.int64)
+            indices[: len(used)] = used
+            counts = indices >= 0
+            yield Batch(arrays, self._labels(indices, counts), indices, counts)
+            del arrays
+
+    def _labels(self, indices, counts):
+        if self.source.labels is None:
+            return None
+        of_source = np.asarray(self.source.labels)
+        labels = np.zeros((len(indices), *of_source.shape[1:]), of_source.dtype)
+        labels[counts] = of_source[indices[counts]]
+        return labels
+
+    def _made(self, plan):
+        """Makes the arrays of the batches of a plan.
 
         Args:
             plan (iterator[tuple[int, numpy.ndarray]]): Epoch, and the indices of the images of each batch; when they
-                are fewer than the batch size the other rows are black.
+                are fewer than the batch size the other rows are zero.
 
         Yields:
-            tuple[numpy.ndarray, numpy.ndarray]: The batch, uint8, shape (views, batch, 3, size, size), and the indices
-            of the images that are in it.
+            tuple[dict[str, numpy.ndarray], numpy.ndarray]: The arrays of the batch, and the indices of the images that
+            are in it, -1 for one that was left out.
         """
-        size = self.transform.size
-        shape = (self.transform.views, self.batch_size, 3, size, size)
+        layout = BatchLayout(self.transform.outputs(), self.batch_size)
         kind = ThreadWorkers if self.worker_type == "thread" else ProcessWorkers
-        workers = kind(self._maker, shape, self.num_parallel_workers, PREFETCH)
+        workers = kind(self._maker, layout, self.num_parallel_workers, PREFETCH)
         # A few chunks a worker and batch: little overhead, and no worker waits long for the last one.
         chunk = max(1, min(16, self.batch_size // (4 * self.num_parallel_workers)))
         pending = deque()
@@ -77,11 +94,12 @@ class _Loader:
                 batch, indices, work = pending.popleft()
                 started = time.monotonic()
                 replaced = [item for future in work for item in self._result(future)]
-                array = workers.finish(batch)
+                arrays = workers.finish(batch)
                 self.wait_seconds += time.monotonic() - started
-                array[:, len(indices) :] = 0
-                yield array, self._bad_images.replace(indices, replaced)
-                del array
+                for array in arrays.values():
+                    array[len(indices) :] = 0
+                yield arrays, self._bad_images.replace(indices, replaced)
+                del batch, arrays, array
         finally:
             workers.close()
 
@@ -170,10 +188,14 @@ class PretrainLoader(_Loader):
         return max(0, self.epochs * self.batches_per_epoch - self.start_batch)
 
     def __iter__(self):
-        """Yields view_1 and view_2, uint8, each (batch, 3, size, size), and int32 labels (batch,) if there are any."""
-        labels = self.source.labels
-        for views, indices in self._batches(self._plan()):
-            yield tuple(views) if labels is None else (*views, np.asarray(labels)[indices])
+        """Yields what a training step takes: the arrays of a batch, in order, and its labels if there are any.
+
+        Of a TwoViewTransform: view_1 and view_2, uint8, each (batch, 3, size, size), and int32 labels (batch,).
+        """
+        for batch in self.batches():
+            labels = () if batch.labels is None else (batch.labels,)
+            yield (*batch.arrays.values(), *labels)
+            del batch, labels
 
     def _plan(self):
         epoch, order = None, None
@@ -220,14 +242,8 @@ class EvalLoader(_Loader):
         return self._count
 
     def __iter__(self):
-        """Yields images, uint8, (batch, 3, size, size); int32 labels (batch,) or None; and how many of them count."""
-        labels = self.source.labels
-        for (images,), indices in self._batches(self._plan()):
-            padded = None
-            if labels is not None:
-                padded = np.zeros(self.batch_size, np.int32)
-                padded[: len(indices)] = np.asarray(labels)[indices]
-            yield images, padded, len(indices)
+        """Yields the batches (Batch); of an EvalTransform, with "image", uint8, (batch, 3, size, size)."""
+        return self.batches()
 
     def _plan(self):
         for number in range(self._count):

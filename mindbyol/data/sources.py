@@ -2,6 +2,14 @@
 
 `source[i]` is the image as it is stored: the bytes of a file, or uint8 RGB pixels; `decode.decode` takes both. Sources
 hold no order and no randomness. They can be pickled, and are then small.
+
+`source.labels` is None or an array of any shape (N, ...) and dtype: int32 (N,), one class an image; or, say, int8
+(N, 20), of several classes which are there (1), are not (0), or do not count (-1).
+
+A source may also have `source.target(i)`: what has to be transformed together with the image, such as a mask, or boxes
+with their classes. It reads and decodes, and raises OSError or `decode.BadImage` as reading an image does: then the
+image counts as unreadable, too. What a target looks like is a matter between a source and the transforms that take
+targets; others are not given them. A source without targets has no such attribute.
 """
 
 import hashlib
@@ -39,7 +47,7 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
         num_samples (int): Take only so many images, evenly spaced over the data set.
 
     Returns:
-        Source: With `len(source)`, `source[i]`, `source.name(i)`, `source.labels` (int32 array or None),
+        Source: With `len(source)`, `source[i]`, `source.name(i)`, `source.labels` (array or None),
         `source.class_names` (list[str] or None) and `source.description`.
 
     Raises:
@@ -142,6 +150,12 @@ class Subset:
     def name(self, index):
         return self._source.name(int(self._indices[index]))
 
+    @property
+    def target(self):
+        """The method `target(index)`; there is none if the source has none."""
+        of_source = self._source.target
+        return lambda index: of_source(int(self._indices[index]))
+
 
 def fingerprint(source, sample=1000):
     """What tells a data set from another one with as many images.
@@ -164,7 +178,7 @@ def fingerprint(source, sample=1000):
             contents.update(source[index])
         else:
             contents.update(b"%d\n" % (os.path.getsize(path) if os.path.exists(path) else -1))
-    labels = hashlib.sha256(b"" if source.labels is None else np.ascontiguousarray(source.labels, np.int32))
+    labels = hashlib.sha256(b"" if source.labels is None else np.ascontiguousarray(source.labels))
     return {"names": names.hexdigest(), "contents": contents.hexdigest(), "labels": labels.hexdigest()}
 
 

@@ -1,4 +1,10 @@
-"""From an image to its views: which operations are drawn, and carrying them out."""
+"""From an image to its views: which operations are drawn, and carrying them out.
+
+A transform declares what it makes of one image: `outputs()` maps a name to the shape and dtype of an array, in order.
+Called as `transform(image, seed=..., epoch=..., index=..., out=...)`, it writes these arrays to those of `out`, whole:
+what was there before is another image's. Lists of any length, such as boxes, are filled up, and a bool array says which
+entries are meant. Where `takes_target` is true, what `source.target(index)` gave follows the image.
+"""
 
 from dataclasses import dataclass, fields
 
@@ -101,7 +107,7 @@ class TwoViewTransform:
         ValueError: A value is out of range, or there are not as many numbers as one or two views take.
     """
 
-    views = 2
+    takes_target = False
 
     def __init__(
         self,
@@ -142,6 +148,10 @@ class TwoViewTransform:
         }
         self.recipes = tuple(ViewRecipe(**{key: both[v] for key, both in per_view.items()}) for v in range(2))
 
+    def outputs(self):
+        """Returns {"view_1": ((3, size, size), uint8), "view_2": the same}."""
+        return {view: ((3, self.size, self.size), np.uint8) for view in ("view_1", "view_2")}
+
     def __call__(self, image, seed, epoch, index, out=None):
         """Makes the views of one image.
 
@@ -150,14 +160,14 @@ class TwoViewTransform:
             seed (int): Seed of the run.
             epoch (int): Epoch, from 0.
             index (int): Index of the image in its source.
-            out (numpy.ndarray): uint8 array of shape (2, 3, size, size) to write to; by default a new one.
+            out (dict[str, numpy.ndarray]): Arrays as `outputs` says to write to; by default new ones.
 
         Returns:
-            numpy.ndarray: uint8, shape (2, 3, size, size): the first view, then the second.
+            dict[str, numpy.ndarray]: `out`.
         """
-        out = np.empty((self.views, 3, self.size, self.size), np.uint8) if out is None else out
-        for view in range(self.views):
-            self._apply(self.operations(image, seed, epoch, index, view), image, out[view])
+        out = _new(self.outputs()) if out is None else out
+        for view, planes in enumerate(out.values()):
+            self._apply(self.operations(image, seed, epoch, index, view), image, planes)
         return out
 
     def operations(self, image, seed, epoch, index, view):
@@ -232,7 +242,7 @@ class EvalTransform:
         interpolation (str): "bicubic" or "bilinear", without antialiasing.
     """
 
-    views = 1
+    takes_target = False
 
     def __init__(self, size=224, crop_pct=0.875, interpolation="bicubic"):
         if not 0 < crop_pct <= 1:
@@ -243,23 +253,31 @@ class EvalTransform:
         self.crop_pct = crop_pct
         self.interpolation = interpolation
 
+    def outputs(self):
+        """Returns {"image": ((3, size, size), uint8)}."""
+        return {"image": ((3, self.size, self.size), np.uint8)}
+
     def __call__(self, image, seed=0, epoch=0, index=0, out=None):
         """Preprocesses one image; nothing is random, so seed, epoch and index do not matter.
 
         Args:
             image (numpy.ndarray): uint8 RGB, shape (height, width, 3).
-            out (numpy.ndarray): uint8 array of shape (1, 3, size, size) to write to; by default a new one.
+            out (dict[str, numpy.ndarray]): Arrays as `outputs` says to write to; by default new ones.
 
         Returns:
-            numpy.ndarray: uint8, shape (1, 3, size, size).
+            dict[str, numpy.ndarray]: `out`.
         """
-        out = np.empty((1, 3, self.size, self.size), np.uint8) if out is None else out
+        out = _new(self.outputs()) if out is None else out
         height, width = image.shape[:2]
         side = max(int(self.crop_pct * min(height, width)), 1)
         top, left = (height - side + 1) // 2, (width - side + 1) // 2
         pixels = ops.resize(image[top : top + side, left : left + side], self.size, self.interpolation)
-        cv2.split(pixels, tuple(out[0]))
+        cv2.split(pixels, tuple(out["image"]))
         return out
+
+
+def _new(outputs):
+    return {name: np.empty(shape, dtype) for name, (shape, dtype) in outputs.items()}
 
 
 def _join_hsv(drawn):

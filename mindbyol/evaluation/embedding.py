@@ -18,39 +18,14 @@ from tqdm import tqdm
 from mindspore import Tensor
 
 from mindbyol.data import EvalLoader
-from mindbyol.data.bad_images import BadImages
-from mindbyol.data.decode import BadImage, DataError, decode
+from mindbyol.data.decode import DataError
 from mindbyol.data.sources import Subset
-from mindbyol.data.workers import BatchMaker
 from mindbyol.weights.export import written_beside
 
 logger = logging.getLogger(__name__)
 
 PART = 2048  # images, about
 _DAMAGES = (zipfile.BadZipFile, ValueError, KeyError, EOFError)  # What reading a damaged part raises.
-
-
-class _LeavesOut(BatchMaker):
-    """Makes a black row of an image that cannot be read, and gives -1 as its index."""
-
-    def _read(self, index):
-        try:
-            return index, decode(self._source[index]), {}
-        except (OSError, BadImage) as error:
-            return -1, np.zeros((1, 1, 3), np.uint8), {index: str(error) or type(error).__name__}
-
-
-class _NamedLoader(EvalLoader):
-    """An EvalLoader that yields, in the place of labels, the index of each image and whether it could be read."""
-
-    def __init__(self, source, transform, batch_size, **options):
-        super().__init__(source, transform, batch_size, **options)
-        self._maker = _LeavesOut(source, transform, seed=0, replace_bad=True)
-        self._bad_images = BadImages(source, None, left_out=True)
-
-    def __iter__(self):
-        for (_, asked), ((images,), used) in zip(self._plan(), self._batches(self._plan())):
-            yield images, asked, asked == used
 
 
 class Embedding:
@@ -143,7 +118,9 @@ class Embedding:
         indices = [np.arange(len(self.source))[p * self.part_size : (p + 1) * self.part_size] for p in todo]
         if todo:
             subset = Subset(self.source, np.concatenate(indices))
-            loader = _NamedLoader(subset, self.transform, self.batch_size, **self.loader_options)
+            loader = EvalLoader(
+                subset, self.transform, self.batch_size, on_bad_image="leave_out", **self.loader_options
+            )
             with tqdm(total=len(subset), unit="img", disable=not progress) as bar:
                 rows = self._rows(extractor, loader, subset, bar)
                 for part, expected in zip(todo, indices):
@@ -155,18 +132,18 @@ class Embedding:
     def _rows(self, extractor, loader, subset, bar):
         """Yields (features, names) a batch; the device computes a batch while the last one is fetched from it."""
         waiting = None
-        for images, asked, readable in loader:
-            found = extractor(Tensor(images)), asked, readable
+        for batch in loader:
+            found = extractor(Tensor(batch.arrays["image"])), batch.indices, batch.counts
             if waiting:
                 yield self._fetch(*waiting, subset, bar)
             waiting = found
         yield self._fetch(*waiting, subset, bar)
 
     @staticmethod
-    def _fetch(features, asked, readable, subset, bar):
-        bar.update(len(asked))
-        features = features.asnumpy()[: len(asked)].astype(np.float32)
-        return features[readable], [subset.name(int(index)) for index in asked[readable]]
+    def _fetch(features, indices, counts, subset, bar):
+        bar.update(int(counts.sum()))
+        features = features.asnumpy().astype(np.float32)
+        return features[counts], [subset.name(int(index)) for index in indices[counts]]
 
     def _write_part(self, part, rows, batches):
         features, names = zip(*(next(rows) for _ in range(batches)))

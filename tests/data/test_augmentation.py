@@ -239,7 +239,7 @@ def test_the_operations_are_carried_out_in_their_order(photos):
     transform = TwoViewTransform(size=64, color_jitter_prob=1, solarize_prob=1, blur_prob=1, grayscale_prob=0)
     for index in range(6):
         operations = transform.operations(photos[0], 1, 0, index, 1)
-        view = transform(photos[0], 1, 0, index)[1]
+        view = transform(photos[0], 1, 0, index)["view_2"]
         (_, (top, left, height, width)), *rest = operations
         x = ops.resize(photos[0][top : top + height, left : left + width], 64, "bicubic").transpose(2, 0, 1) / 255
         for name, value in rest:
@@ -282,19 +282,19 @@ def test_views_can_have_keys_of_their_own(photos):
 
 def test_grayscale_views_have_equal_planes(photos):
     views = TwoViewTransform(size=48, grayscale_prob=1, blur_prob=1, solarize_prob=1)(photos[0], 0, 0, 0)
-    assert views.std() > 10
-    for view in views:
+    for view in views.values():
+        assert view.std() > 10
         np.testing.assert_array_equal(view[0], view[1])
         np.testing.assert_array_equal(view[0], view[2])
 
 
 def test_jitter_formulas_can_be_torchvisions(photos):
     arguments = {**OFF, "color_jitter_prob": 1, "color_jitter": (0.4, 0, 0, 0), "size": 64}
-    crop = TwoViewTransform(**{**arguments, "color_jitter_prob": 0})(photos[0], 0, 0, 0)[0]
+    crop = TwoViewTransform(**{**arguments, "color_jitter_prob": 0})(photos[0], 0, 0, 0)["view_1"]
     transform = TwoViewTransform(jitter="torchvision", **arguments)
     factor = dict(transform.operations(photos[0], 0, 0, 0, 0))["brightness"]
     assert 0.6 <= factor <= 1.4
-    assert abs(transform(photos[0], 0, 0, 0)[0] - np.clip(crop * factor, 0, 255)).max() <= 0.5
+    assert abs(transform(photos[0], 0, 0, 0)["view_1"] - np.clip(crop * factor, 0, 255)).max() <= 0.5
 
 
 @pytest.mark.parametrize(
@@ -318,11 +318,12 @@ def test_wrong_values_are_named(arguments, message):
 def test_evaluation_takes_the_central_square_of_the_reference(photos):
     image = photos[0]  # 133 x 200: a square of int(0.875 * 133) = 116 at (133 - 116 + 1) // 2 and (200 - 116 + 1) // 2.
     expected = ops.resize(image[9:125, 42:158], 64, "bicubic").transpose(2, 0, 1)
-    np.testing.assert_array_equal(EvalTransform(64)(image)[0], expected)
+    np.testing.assert_array_equal(EvalTransform(64)(image)["image"], expected)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 2), (2000, 3)])
 def test_tiny_and_narrow_images_make_views(shape):
     image = np.full((*shape, 3), 77, np.uint8)
-    assert TwoViewTransform(size=32)(image, 0, 0, 0).shape == (2, 3, 32, 32)
-    assert (EvalTransform(32)(image) == 77).all()
+    views = TwoViewTransform(size=32)(image, 0, 0, 0)
+    assert [view.shape for view in views.values()] == [(3, 32, 32)] * 2
+    assert (EvalTransform(32)(image)["image"] == 77).all()

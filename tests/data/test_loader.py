@@ -40,7 +40,7 @@ def test_batches_hold_the_views_of_the_permuted_images(source, expected):
         order = permutation(7, number // 3, 24)
         for row, index in enumerate(order[number % 3 * 8 :][:8]):
             views = TRANSFORM(decode(source[index]), 7, number // 3, int(index))
-            np.testing.assert_array_equal(batch[:, row], views)
+            np.testing.assert_array_equal(batch[:, row], list(views.values()))
 
 
 def test_epochs_and_seeds_differ(source, expected):
@@ -86,7 +86,7 @@ def test_the_number_of_batches_can_be_lowered(source, expected):
 
 def test_without_shuffling_the_order_is_that_of_the_source(source):
     first = run(source, shuffle=False)[0]
-    np.testing.assert_array_equal(first[:, 3], TRANSFORM(decode(source[3]), 7, 0, 3))
+    np.testing.assert_array_equal(first[:, 3], list(TRANSFORM(decode(source[3]), 7, 0, 3).values()))
 
 
 @pytest.mark.parametrize("worker_type", ["thread", "process"])
@@ -116,15 +116,19 @@ def test_evaluation_sees_each_image_once_in_order(ranks):
     transform = EvalTransform(size=16, crop_pct=1.0)
     loaders = [EvalLoader(source, transform, 32, rank, ranks, num_parallel_workers=2) for rank in range(ranks)]
     assert len({len(loader) for loader in loaders}) == 1
-    images, labels = [], []
+    images, labels, indices = [], [], []
     for loader in loaders:
         batches = list(loader)
         assert len(batches) == len(loader)
-        assert all(batch.shape == (32, 3, 16, 16) and batch[count:].max(initial=0) == 0 for batch, _, count in batches)
-        images += [batch[:count] for batch, _, count in batches]
-        labels += [label[:count] for _, label, count in batches]
+        for batch in batches:
+            assert batch.arrays["image"].shape == (32, 3, 16, 16) and batch.labels.shape == (32,)
+            assert not batch.arrays["image"][~batch.counts].any() and not batch.labels[~batch.counts].any()
+            images.append(batch.arrays["image"][batch.counts])
+            labels.append(batch.labels[batch.counts])
+            indices.append(batch.indices[batch.counts])
+    np.testing.assert_array_equal(np.concatenate(indices), np.arange(len(source)))
     np.testing.assert_array_equal(np.concatenate(labels), source.labels)
-    np.testing.assert_array_equal(np.concatenate(images), np.concatenate([transform(image) for image in source]))
+    np.testing.assert_array_equal(np.concatenate(images), [transform(image)["image"] for image in source])
 
 
 @pytest.mark.parametrize("worker_type", ["thread", "process"])
@@ -145,9 +149,7 @@ def test_a_killed_worker_process_is_an_error_with_its_cause(source):
         list(loader)
 
 
-class _KillsItself:
-    size, views = 32, 2
-
+class _KillsItself(TwoViewTransform):
     def __call__(self, image, seed, epoch, index, out):
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -162,10 +164,8 @@ def test_a_worker_that_hangs_is_an_error(tmp_path, source):
 
 
 def test_an_error_in_a_worker_reaches_the_consumer(source):
-    class Wrong:
-        size, views = 32, 2
-
-        def __call__(self, *arguments, out):
+    class Wrong(TwoViewTransform):
+        def __call__(self, image, seed, epoch, index, out):
             raise ZeroDivisionError("wrong")
 
     with pytest.raises(ZeroDivisionError, match="wrong"):
@@ -191,7 +191,7 @@ def test_a_bad_image_is_replaced_by_the_next(damaged, tmp_path, caplog, worker_t
     for epoch in range(2):
         row = permutation(7, epoch, 24).tolist().index(5)
         views = TRANSFORM(decode(damaged[6]), 7, epoch, 5)
-        np.testing.assert_array_equal(batches[epoch * 3 + row // 8][:, row % 8], views)
+        np.testing.assert_array_equal(batches[epoch * 3 + row // 8][:, row % 8], list(views.values()))
     assert (output / "bad_images.txt").read_text() == "05.jpg\tthe JPEG file is cut off\n"
     assert caplog.text.count("05.jpg cannot be read") == 1
 

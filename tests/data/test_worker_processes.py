@@ -59,9 +59,7 @@ def test_one_of_many_that_is_killed_stops_all(source):
     assert processes.workers_of(os.getpid()) == []
 
 
-class _Exits:
-    size, views = 32, 2
-
+class _Exits(TwoViewTransform):
     def __call__(self, image, seed, epoch, index, out):
         os._exit(3)
 
@@ -71,9 +69,7 @@ def test_all_that_end_by_themselves_are_an_error(source):
         list(loader(source, 2, transform=_Exits()))
 
 
-class _Wrong:
-    size, views = 32, 2
-
+class _Wrong(TwoViewTransform):
     def __call__(self, image, seed, epoch, index, out):
         raise ZeroDivisionError("wrong")
 
