@@ -9,6 +9,7 @@ import logging
 from mindbyol.backbones import PADDINGS, STEMS
 from mindbyol.command import Parser, cut
 from mindbyol.data import eval_transform_from_args, two_view_transform_from_args
+from mindbyol.data.views import PER_VIEW
 from mindbyol.recipe_file import nearest, read_recipe
 from mindbyol.values import COUNT, FRACTION, IMAGE_SIZE, LARGEST_INT, NOT_NEGATIVE, POSITIVE, WORKERS, boolean, number
 
@@ -29,20 +30,6 @@ HEAD_WIDTH = number(int, 1, 16384, why="published heads are 256 to 16384 wide")
 BATCH_SIZE = number(int, 2, 65536, why="batch norm needs two images, and no device holds more than 65536")
 
 _NOT_GIVEN = object()
-
-# Keys that take n numbers for both views, or 2n: those of view 1, then those of view 2.
-PER_VIEW = {
-    "scale": 2,
-    "ratio": 2,
-    "hflip": 1,
-    "color_jitter": 4,
-    "color_jitter_prob": 1,
-    "grayscale_prob": 1,
-    "blur_prob": 1,
-    "blur_sigma": 2,
-    "solarize_prob": 1,
-    "solarize_threshold": 1,
-}
 
 
 def create_parser():
@@ -89,36 +76,15 @@ def create_parser():
         "Augmentation parameters",
         "Keys marked [per view] take their numbers once for both views, or twice: view 1's, then view 2's.",
     )
-    view = "[per view] "
     group.add_argument("--image_resize", type=IMAGE_SIZE, default=224, help="side of a view in pixels")
-    group.add_argument(
-        "--scale", type=number(float, 0, 1, above=0), nargs="+", default=[0.08, 1.0], help=view + "crop area"
-    )
-    group.add_argument(
-        "--ratio", type=number(float, 0.01, 100), nargs="+", default=[0.75, 4 / 3], help=view + "crop aspect ratio"
-    )
     group.add_argument("--interpolation", choices=("bicubic", "bilinear"), default="bicubic", help="of all resizing")
-    group.add_argument("--hflip", type=FRACTION, nargs="+", default=[0.5], help=view + "probability")
-    group.add_argument(
-        "--color_jitter",
-        type=number(float, 0, 10, why="1 goes from black to white"),
-        nargs="+",
-        default=[0.4, 0.4, 0.2, 0.1],
-        help=view + "brightness, contrast, saturation, hue",
-    )
-    group.add_argument("--color_jitter_prob", type=FRACTION, nargs="+", default=[0.8], help=view + "probability")
     group.add_argument(
         "--jitter", choices=("deepmind", "torchvision"), default="deepmind", help="formulas of the jitter"
     )
-    group.add_argument("--grayscale_prob", type=FRACTION, nargs="+", default=[0.2], help=view + "probability")
-    group.add_argument("--blur_prob", type=FRACTION, nargs="+", default=[1.0, 0.1], help=view + "probability")
-    group.add_argument(
-        "--blur_sigma", type=number(float, 0.01, 1000), nargs="+", default=[0.1, 2.0], help=view + "range, in pixels"
-    )
-    group.add_argument("--solarize_prob", type=FRACTION, nargs="+", default=[0.0, 0.2], help=view + "probability")
-    group.add_argument(
-        "--solarize_threshold", type=number(int, 0, 256), nargs="+", default=[128], help=view + "grey level"
-    )
+    for key, view in PER_VIEW.items():
+        group.add_argument(
+            f"--{key}", type=view.parse, nargs="+", default=list(view.default), help=f"[per view] {view.help}"
+        )
     group.add_argument("--crop_pct", type=number(float, 0, 1, above=0), default=0.875, help="centre crop of evaluation")
     group.add_argument(
         "--mean",
@@ -253,10 +219,6 @@ def _check(args):
             raise ValueError(f"{key}: is empty; was a variable not set?")
     if max(args.std) <= 1:
         raise ValueError(f"std: {args.std} looks like a 0-1 scale; mean and std are for pixels of 0-255")
-    for key, count in PER_VIEW.items():
-        value = getattr(args, key)
-        if len(value) not in (count, 2 * count):
-            raise ValueError(f"{key}: takes {count} or, one set a view, {2 * count} numbers, not {len(value)}")
     numbers = 3 * args.batch_size * args.image_resize**2
     if numbers > LARGEST_INT:
         raise ValueError(

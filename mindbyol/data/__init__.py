@@ -6,22 +6,7 @@ The functions here turn the recipe (the namespace of `config.parse_args`) into t
 from mindbyol.data.decode import DataError  # noqa: F401  (what a loader raises in the middle of a run)
 from mindbyol.data.loader import EvalLoader, PretrainLoader
 from mindbyol.data.sources import create_source
-from mindbyol.data.views import EvalTransform, TwoViewTransform
-
-_VIEW_KEYS = (
-    "interpolation",
-    "jitter",
-    "scale",
-    "ratio",
-    "hflip",
-    "color_jitter",
-    "color_jitter_prob",
-    "grayscale_prob",
-    "blur_prob",
-    "blur_sigma",
-    "solarize_prob",
-    "solarize_threshold",
-)
+from mindbyol.data.views import PER_VIEW, EvalTransform, TwoViewTransform
 
 
 def source_from_args(args, split, num_samples=None):
@@ -31,7 +16,8 @@ def source_from_args(args, split, num_samples=None):
 
 def two_view_transform_from_args(args):
     """The augmentation of the recipe."""
-    return TwoViewTransform(size=args.image_resize, **{key: getattr(args, key) for key in _VIEW_KEYS})
+    per_view = {key: getattr(args, key) for key in PER_VIEW}
+    return TwoViewTransform(args.image_resize, args.interpolation, args.jitter, **per_view)
 
 
 def eval_transform_from_args(args):

@@ -6,12 +6,11 @@ what was there before is another image's. Lists of any length, such as boxes, ar
 entries are meant. Where `takes_target` is true, what `source.target(index)` gave follows the image.
 """
 
-from dataclasses import dataclass, fields
-
 import cv2
 import numpy as np
 
 from mindbyol.data import augmentation as ops
+from mindbyol.data.view_recipe import PER_VIEW, view_recipes  # noqa: F401  (PER_VIEW is known from here)
 
 
 def _hue(planes, turn):
@@ -39,92 +38,24 @@ JITTER_OPERATIONS = {
 }
 
 
-@dataclass(frozen=True)
-class ViewRecipe:
-    """What may happen to one view; the names are those of the recipe keys.
-
-    Attributes:
-        scale (tuple[float, float]): Range of the crop's share of the image's area.
-        ratio (tuple[float, float]): Range of the crop's width / height.
-        hflip (float): Probability of the horizontal flip.
-        color_jitter (tuple[float, float, float, float]): Strength of brightness, contrast, saturation and hue.
-        color_jitter_prob (float): Probability of the colour jitter.
-        grayscale_prob (float): Probability of dropping the colour.
-        blur_prob (float): Probability of the blur.
-        blur_sigma (tuple[float, float]): Range of the blur's standard deviation in pixels.
-        solarize_prob (float): Probability of solarizing.
-        solarize_threshold (float): Values from here on, of 255, are inverted.
-    """
-
-    scale: tuple
-    ratio: tuple
-    hflip: float
-    color_jitter: tuple
-    color_jitter_prob: float
-    grayscale_prob: float
-    blur_prob: float
-    blur_sigma: tuple
-    solarize_prob: float
-    solarize_threshold: float
-
-    def __post_init__(self):
-        for field in fields(self):
-            if field.name == "hflip" or field.name.endswith("_prob"):
-                _check(0 <= getattr(self, field.name) <= 1, field.name, getattr(self, field.name), "lie in [0, 1]")
-        low, high = self.scale
-        _check(0 < low <= high <= 1, "scale", self.scale, "be two shares of the area, 0 < low <= high <= 1")
-        low, high = self.ratio
-        _check(0 < low <= high, "ratio", self.ratio, "be two positive numbers, low <= high")
-        low, high = self.blur_sigma
-        _check(0 < low <= high, "blur_sigma", self.blur_sigma, "be two positive numbers, low <= high")
-        _check(
-            all(strength >= 0 for strength in self.color_jitter), "color_jitter", self.color_jitter, "not be negative"
-        )
-        _check(
-            self.color_jitter[3] <= 0.5, "color_jitter", self.color_jitter, "have a hue of at most 0.5 (half a turn)"
-        )
-        _check(0 <= self.solarize_threshold <= 256, "solarize_threshold", self.solarize_threshold, "lie in [0, 256]")
-
-
-def _check(holds, key, value, rule):
-    if not holds:
-        raise ValueError(f"{key} is {value}; it must {rule}")
-
-
 class TwoViewTransform:
     """Makes the two views of an image.
-
-    Each argument from `scale` on holds for both views, or is a sequence of twice as many numbers: those of the first
-    view, then those of the second.
 
     Args:
         size (int): Side of the views in pixels (`image_resize`).
         interpolation (str): "bicubic" or "bilinear".
         jitter (str): Formulas of the colour jitter, "deepmind" or "torchvision".
-        scale, ratio, hflip, ...: See `ViewRecipe`; the defaults are the paper's (BYOL, table 6).
+        **per_view: Keys of `PER_VIEW`, such as `scale` or `blur_prob`: the numbers of one view for both, or those of
+            the first view, then those of the second; by default the paper's.
 
     Raises:
+        TypeError: There is no such key.
         ValueError: A value is out of range, or there are not as many numbers as one or two views take.
     """
 
     takes_target = False
 
-    def __init__(
-        self,
-        size=224,
-        interpolation="bicubic",
-        jitter="deepmind",
-        scale=(0.08, 1.0),
-        ratio=(3 / 4, 4 / 3),
-        hflip=0.5,
-        color_jitter=(0.4, 0.4, 0.2, 0.1),
-        color_jitter_prob=0.8,
-        grayscale_prob=0.2,
-        blur_prob=(1.0, 0.1),
-        blur_sigma=(0.1, 2.0),
-        solarize_prob=(0.0, 0.2),
-        solarize_threshold=128,
-    ):
+    def __init__(self, size=224, interpolation="bicubic", jitter="deepmind", **per_view):
         if size < 1:
             raise ValueError(f"image_resize is {size}; it must be a positive number of pixels")
         if interpolation not in ops.INTERPOLATIONS:
@@ -134,19 +65,7 @@ class TwoViewTransform:
         self.size = size
         self.interpolation = interpolation
         self.jitter = jitter
-        per_view = {
-            "scale": _per_view("scale", scale, 2),
-            "ratio": _per_view("ratio", ratio, 2),
-            "hflip": _per_view("hflip", hflip, 1),
-            "color_jitter": _per_view("color_jitter", color_jitter, 4),
-            "color_jitter_prob": _per_view("color_jitter_prob", color_jitter_prob, 1),
-            "grayscale_prob": _per_view("grayscale_prob", grayscale_prob, 1),
-            "blur_prob": _per_view("blur_prob", blur_prob, 1),
-            "blur_sigma": _per_view("blur_sigma", blur_sigma, 2),
-            "solarize_prob": _per_view("solarize_prob", solarize_prob, 1),
-            "solarize_threshold": _per_view("solarize_threshold", solarize_threshold, 1),
-        }
-        self.recipes = tuple(ViewRecipe(**{key: both[v] for key, both in per_view.items()}) for v in range(2))
+        self.recipes = view_recipes(per_view)
 
     def outputs(self):
         """Returns {"view_1": ((3, size, size), uint8), "view_2": the same}."""
@@ -288,16 +207,3 @@ def _join_hsv(drawn):
         values = dict(drawn)
         drawn[first : first + 2] = [("saturation and hue", (values["saturation"], values["hue"]))]
     return drawn
-
-
-def _per_view(key, value, count):
-    """Splits the value of a key into those of the two views; a single number stays a number."""
-    numbers = list(value) if isinstance(value, (list, tuple, np.ndarray)) else [value]
-    if len(numbers) == count:
-        numbers = numbers * 2
-    if len(numbers) != 2 * count or not all(isinstance(number, (int, float)) for number in numbers):
-        raise ValueError(
-            f"{key} is {value}; it takes {count} number{'s' * (count > 1)} for both views, "
-            f"or {2 * count}: those of the first view, then those of the second"
-        )
-    return (numbers[0], numbers[1]) if count == 1 else (tuple(numbers[:count]), tuple(numbers[count:]))

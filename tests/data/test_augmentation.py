@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mindbyol.data import augmentation as ops
-from mindbyol.data.views import EvalTransform, TwoViewTransform
+from mindbyol.data import two_view_transform_from_args
+from mindbyol.data.views import PER_VIEW, EvalTransform, TwoViewTransform
 
 OFF = dict(hflip=0, color_jitter_prob=0, grayscale_prob=0, blur_prob=0, solarize_prob=0)
 
@@ -300,12 +301,15 @@ def test_jitter_formulas_can_be_torchvisions(photos):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (dict(scale=(0.08,)), "scale is .* takes 2 numbers for both views, or 4"),
-        (dict(scale=(0.5, 0.1)), "scale is .* low <= high"),
-        (dict(hflip=1.5), r"hflip is 1.5; it must lie in \[0, 1\]"),
-        (dict(blur_prob=(1, 0, 0)), "blur_prob is .* takes 1 number for both views, or 2"),
-        (dict(color_jitter=(0.4, 0.4, 0.2, 0.7)), "color_jitter is .* hue"),
-        (dict(blur_sigma=("a", 2)), "blur_sigma"),
+        (dict(scale=(0.08,)), "^scale: takes 2 or, one set a view, 4 numbers, not 1"),
+        (dict(scale=(0.5, 0.1)), "^scale: 0.5 is above 0.1; write the smaller number first"),
+        (dict(blur_sigma=(0.1, 2, 2, 1)), "^blur_sigma: 2 is above 1; write"),
+        (dict(hflip=1.5), "^hflip: 1.5 is above 1$"),
+        (dict(hflip=True), "^hflip: 'True' is not a number"),
+        (dict(blur_prob=(1, 0, 0)), "^blur_prob: takes 1 or, one set a view, 2 numbers, not 3"),
+        (dict(color_jitter=(0.4, 0.4, 0.2, 0.7)), "^color_jitter: the hue 0.7 is above 0.5"),
+        (dict(solarize_threshold=0.5), "^solarize_threshold: '0.5' is not a whole number"),
+        (dict(blur_sigma=("a", 2)), "^blur_sigma: 'a' is not a number"),
         (dict(interpolation="nearest"), "choose one of bicubic, bilinear"),
         (dict(jitter="pil"), "choose one of deepmind, torchvision"),
     ],
@@ -313,6 +317,26 @@ def test_jitter_formulas_can_be_torchvisions(photos):
 def test_wrong_values_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         TwoViewTransform(**arguments)
+
+
+def test_unknown_names_are_named():
+    with pytest.raises(TypeError, match="^blur: no key of a view; choose from scale, ratio, .*solarize_threshold$"):
+        TwoViewTransform(blur=1)
+
+
+def test_a_field_of_a_view_is_all_there_is_of_a_key():
+    """Flags, defaults, bounds and help are those of the fields, and the defaults are the transform's."""
+    from config import create_parser, parse_args
+
+    args = parse_args([])
+    actions = {action.dest: action for action in create_parser()._actions}
+    for key, per_view in PER_VIEW.items():
+        assert getattr(args, key) == list(per_view.default)
+        assert actions[key].type is per_view.parse and actions[key].help == f"[per view] {per_view.help}"
+        assert len(per_view.default) in (per_view.numbers, 2 * per_view.numbers)
+    assert two_view_transform_from_args(args).recipes == TwoViewTransform().recipes
+    first, second = TwoViewTransform().recipes
+    assert first.scale == second.scale == (0.08, 1.0) and (first.blur_prob, second.blur_prob) == (1.0, 0.1)
 
 
 def test_evaluation_takes_the_central_square_of_the_reference(photos):
