@@ -22,7 +22,7 @@ with packages():
 
     from mindbyol.byol import Normalize
     from mindbyol.checkpoint import digest
-    from mindbyol.data import EvalTransform, create_source
+    from mindbyol.data import EvalTransform, LoaderSettings, create_source
     from mindbyol.data.names import printable
     from mindbyol.evaluation.embedding import Embedding
     from mindbyol.evaluation.features import FeatureExtractor
@@ -76,10 +76,7 @@ def main(argv=None):
         EvalTransform(size, args.crop_pct),
         args.output,
         f"{digest(online)} {card['padding']} {size} {args.crop_pct}",
-        args.batch_size,
-        rank,
-        ranks,
-        {"num_parallel_workers": args.num_parallel_workers},
+        LoaderSettings(args.batch_size, rank=rank, ranks=ranks, num_parallel_workers=args.num_parallel_workers),
     )
     print(f"{weights.found}; {source.description}; {size} px, crop {args.crop_pct}, padding {card['padding']}")
     if embedding.run(FeatureExtractor(build(weights), Normalize(card["mean"], card["std"])), progress=rank == 0):

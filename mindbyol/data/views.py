@@ -9,30 +9,30 @@ entries are meant. Where `takes_target` is true, what `source.target(index)` gav
 import cv2
 import numpy as np
 
-from mindbyol.data import augmentation as ops
+from mindbyol.data import augmentation
 from mindbyol.data.view_recipe import PER_VIEW, view_recipes  # noqa: F401  (PER_VIEW is known from here)
 
 
 def _hue(planes, turn):
-    ops.adjust_hsv(planes, hue=turn)
+    augmentation.adjust_hsv(planes, hue=turn)
 
 
 def _saturation_and_hue(planes, factor_and_turn):
-    ops.adjust_hsv(planes, *factor_and_turn)
+    augmentation.adjust_hsv(planes, *factor_and_turn)
 
 
 JITTER_OPERATIONS = {
     "deepmind": {
-        "brightness": ops.adjust_brightness,
-        "contrast": ops.adjust_contrast,
-        "saturation": ops.adjust_saturation,
+        "brightness": augmentation.adjust_brightness,
+        "contrast": augmentation.adjust_contrast,
+        "saturation": augmentation.adjust_saturation,
         "hue": _hue,
         "saturation and hue": _saturation_and_hue,
     },
     "torchvision": {
-        "brightness": ops.torchvision_brightness,
-        "contrast": ops.torchvision_contrast,
-        "saturation": ops.torchvision_saturation,
+        "brightness": augmentation.torchvision_brightness,
+        "contrast": augmentation.torchvision_contrast,
+        "saturation": augmentation.torchvision_saturation,
         "hue": _hue,
     },
 }
@@ -58,8 +58,10 @@ class TwoViewTransform:
     def __init__(self, size=224, interpolation="bicubic", jitter="deepmind", **per_view):
         if size < 1:
             raise ValueError(f"image_resize is {size}; it must be a positive number of pixels")
-        if interpolation not in ops.INTERPOLATIONS:
-            raise ValueError(f"interpolation is {interpolation!r}; choose one of {', '.join(ops.INTERPOLATIONS)}")
+        if interpolation not in augmentation.INTERPOLATIONS:
+            raise ValueError(
+                f"interpolation is {interpolation!r}; choose one of {', '.join(augmentation.INTERPOLATIONS)}"
+            )
         if jitter not in JITTER_OPERATIONS:
             raise ValueError(f"jitter is {jitter!r}; choose one of {', '.join(JITTER_OPERATIONS)}")
         self.size = size
@@ -98,15 +100,15 @@ class TwoViewTransform:
             threshold of the solarization, or None.
         """
         recipe = self.recipes[view]
-        draws = ops.draw(seed, epoch, index, view)
-        drawn = [("crop", ops.crop_box(*image.shape[:2], recipe.scale, recipe.ratio, draws))]
+        draws = augmentation.draw(seed, epoch, index, view)
+        drawn = [("crop", augmentation.crop_box(*image.shape[:2], recipe.scale, recipe.ratio, draws))]
         if draws.flip < recipe.hflip:
             drawn.append(("flip", None))
         if draws.jitter < recipe.color_jitter_prob:
             drawn += self._jitter_operations(recipe.color_jitter, draws)
         if draws.grayscale < recipe.grayscale_prob:
             drawn.append(("grayscale", None))
-        if draws.blur < recipe.blur_prob and ops.blur_radius(self.size):
+        if draws.blur < recipe.blur_prob and augmentation.blur_radius(self.size):
             low, high = recipe.blur_sigma
             drawn.append(("blur", low + (high - low) * draws.sigma))
         if draws.solarize < recipe.solarize_prob:
@@ -115,7 +117,7 @@ class TwoViewTransform:
 
     def _jitter_operations(self, strengths, draws):
         brightness, contrast, saturation, hue = strengths
-        unit = {name: 2 * getattr(draws, name) - 1 for name in ops.JITTER_ORDERS[0]}
+        unit = {name: 2 * getattr(draws, name) - 1 for name in augmentation.JITTER_ORDERS[0]}
         value = {
             "brightness": brightness * unit["brightness"],
             "contrast": max(1 + contrast * unit["contrast"], 0),
@@ -124,15 +126,15 @@ class TwoViewTransform:
         }
         if self.jitter == "torchvision":
             value["brightness"] = max(1 + value["brightness"], 0)
-        order = ops.JITTER_ORDERS[int(draws.order * len(ops.JITTER_ORDERS))]
-        drawn = [(name, value[name]) for name in order if strengths[ops.JITTER_ORDERS[0].index(name)]]
+        order = augmentation.JITTER_ORDERS[int(draws.order * len(augmentation.JITTER_ORDERS))]
+        drawn = [(name, value[name]) for name in order if strengths[augmentation.JITTER_ORDERS[0].index(name)]]
         if self.jitter == "deepmind":
             drawn = _join_hsv(drawn)
         return drawn
 
     def _apply(self, operations, image, planes):
         (_, (top, left, height, width)), *rest = operations
-        pixels = ops.resize(image[top : top + height, left : left + width], self.size, self.interpolation)
+        pixels = augmentation.resize(image[top : top + height, left : left + width], self.size, self.interpolation)
         if rest and rest[0][0] == "flip":
             pixels = cv2.flip(pixels, 1)
             rest = rest[1:]
@@ -140,12 +142,12 @@ class TwoViewTransform:
         gray = False
         for name, value in rest:
             if name == "grayscale":
-                ops.to_luma(planes)
+                augmentation.to_luma(planes)
                 planes, all_planes, gray = planes[:1], planes, True
             elif name == "blur":
-                ops.blur(planes, value, ops.blur_radius(self.size))
+                augmentation.blur(planes, value, augmentation.blur_radius(self.size))
             elif name == "solarize":
-                ops.solarize(planes, value)
+                augmentation.solarize(planes, value)
             else:
                 JITTER_OPERATIONS[self.jitter][name](planes, value)
         if gray:
@@ -166,8 +168,10 @@ class EvalTransform:
     def __init__(self, size=224, crop_pct=0.875, interpolation="bicubic"):
         if not 0 < crop_pct <= 1:
             raise ValueError(f"crop_pct is {crop_pct}; it must lie in (0, 1]")
-        if interpolation not in ops.INTERPOLATIONS:
-            raise ValueError(f"interpolation is {interpolation!r}; choose one of {', '.join(ops.INTERPOLATIONS)}")
+        if interpolation not in augmentation.INTERPOLATIONS:
+            raise ValueError(
+                f"interpolation is {interpolation!r}; choose one of {', '.join(augmentation.INTERPOLATIONS)}"
+            )
         self.size = size
         self.crop_pct = crop_pct
         self.interpolation = interpolation
@@ -190,7 +194,7 @@ class EvalTransform:
         height, width = image.shape[:2]
         side = max(int(self.crop_pct * min(height, width)), 1)
         top, left = (height - side + 1) // 2, (width - side + 1) // 2
-        pixels = ops.resize(image[top : top + side, left : left + side], self.size, self.interpolation)
+        pixels = augmentation.resize(image[top : top + side, left : left + side], self.size, self.interpolation)
         cv2.split(pixels, tuple(out["image"]))
         return out
 

@@ -7,9 +7,11 @@ at the most, and no more than one part is in memory at any time.
 
 import hashlib
 import logging
+import math
 import os
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,26 +38,26 @@ class Embedding:
         transform (EvalTransform): What becomes of an image.
         output (Path): File to write: .npz (`features` (N, F) float32, `names` (N,)), .csv or .parquet.
         identity (str): What the features depend on beside the images, such as the digest of the weights.
-        batch_size (int): Images a batch.
-        rank, ranks (int): Which process this is, of how many.
-        loader_options (dict): For `EvalLoader`.
+        settings (LoaderSettings): Batch size, ranks and workers. Images that cannot be read are left out.
 
     Raises:
         ValueError: The kind of file is unknown, needs a package that is missing, or unfinished parts of other weights
             or settings lie beside `output`. (Those of images that have changed since are removed.)
     """
 
-    def __init__(self, source, transform, output, identity, batch_size, rank=0, ranks=1, loader_options=None):
+    def __init__(self, source, transform, output, identity, settings):
         self.output = Path(output)
         if self.output.suffix not in _JOIN:
             raise ValueError(f"{self.output}: the file to write must end in {', '.join(_JOIN)}")
         if self.output.suffix == ".parquet":
             _pyarrow()
-        self.source, self.transform, self.rank, self.ranks = source, transform, rank, ranks
-        self.batch_size = batch_size
-        self.part_size = max(1, PART // batch_size) * batch_size
-        self.parts = -(-len(source) // self.part_size)
-        self.loader_options = loader_options or {}
+        self.source, self.transform = source, transform
+        self.rank, self.ranks, self.batch_size = settings.rank, settings.ranks, settings.batch_size
+        self.part_size = max(1, PART // self.batch_size) * self.batch_size
+        self.parts = math.ceil(len(source) / self.part_size)
+        # Ranks share the parts here, so that a loader has all the images that it is given.
+        alone = {"rank": 0, "ranks": 1, "num_parallel_workers": settings.workers, "on_bad_image": "leave_out"}
+        self._loader_settings = replace(settings, **alone)
         self.folder = self.output.with_name(self.output.name + ".parts")
         # A part's name says what it was made from.
         self._settings = hashlib.sha256(f"{identity} {self.part_size}".encode()).hexdigest()[:12]
@@ -118,13 +120,11 @@ class Embedding:
         indices = [np.arange(len(self.source))[p * self.part_size : (p + 1) * self.part_size] for p in todo]
         if todo:
             subset = Subset(self.source, np.concatenate(indices))
-            loader = EvalLoader(
-                subset, self.transform, self.batch_size, on_bad_image="leave_out", **self.loader_options
-            )
+            loader = EvalLoader(subset, self.transform, self._loader_settings)
             with tqdm(total=len(subset), unit="img", disable=not progress) as bar:
                 rows = self._rows(extractor, loader, subset, bar)
                 for part, expected in zip(todo, indices):
-                    self._write_part(part, rows, -(-len(expected) // self.batch_size))
+                    self._write_part(part, rows, math.ceil(len(expected) / self.batch_size))
         if not all(self._file(part).exists() for part in range(self.parts)):
             return False
         return self._join()

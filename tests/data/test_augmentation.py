@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mindbyol.data import augmentation as ops
-from mindbyol.data import two_view_transform_from_args
+from mindbyol.data import augmentation, two_view_transform_from_args
+from mindbyol.data.keyed_random import permutation
 from mindbyol.data.views import PER_VIEW, EvalTransform, TwoViewTransform
 
 OFF = dict(hflip=0, color_jitter_prob=0, grayscale_prob=0, blur_prob=0, solarize_prob=0)
@@ -33,7 +33,7 @@ def check(operation, formula, images, *arguments, level=1.0):
 
 @pytest.mark.parametrize("delta", [-0.37, -0.1, 0.21, 0.4])
 def test_brightness_is_added(images, delta):
-    check(ops.adjust_brightness, lambda x, d: x + d, images, delta)  # Adds whole levels.
+    check(augmentation.adjust_brightness, lambda x, d: x + d, images, delta)  # Adds whole levels.
 
 
 @pytest.mark.parametrize("factor", [0.6, 0.83, 1.2, 1.4])
@@ -42,7 +42,7 @@ def test_contrast_turns_about_the_mean_of_each_channel(images, factor):
         mean = x.mean(axis=(1, 2), keepdims=True)
         return f * (x - mean) + mean
 
-    check(ops.adjust_contrast, formula, images, factor, level=0.3)
+    check(augmentation.adjust_contrast, formula, images, factor, level=0.3)
 
 
 def hsv_formula(x, saturation, hue):
@@ -55,36 +55,36 @@ def hsv_formula(x, saturation, hue):
 
 @pytest.mark.parametrize("saturation, hue", [(0.7, 0), (1.35, 0), (1, 0.1), (1, -0.083), (0.8, 0.07), (1.2, -0.1)])
 def test_saturation_and_hue_change_in_hsv(images, saturation, hue):
-    check(ops.adjust_hsv, hsv_formula, images, saturation, hue)
+    check(augmentation.adjust_hsv, hsv_formula, images, saturation, hue)
 
 
 @pytest.mark.parametrize("factor", [0.6, 0.85, 1.3])
 def test_saturation_alone_changes_in_hsv(images, factor):
-    check(ops.adjust_saturation, lambda x, f: hsv_formula(x, f, 0), images, factor)
+    check(augmentation.adjust_saturation, lambda x, f: hsv_formula(x, f, 0), images, factor)
 
 
 @pytest.mark.parametrize("factor", [0.6, 1.3])
 def test_torchvision_brightness_multiplies(images, factor):
-    check(ops.torchvision_brightness, lambda x, f: f * x, images, factor, level=0.3)
+    check(augmentation.torchvision_brightness, lambda x, f: f * x, images, factor, level=0.3)
 
 
 def luma(x):
-    return np.tensordot(ops.LUMA, x, 1)
+    return np.tensordot(augmentation.LUMA, x, 1)
 
 
 @pytest.mark.parametrize("factor", [0.6, 1.4])
 def test_torchvision_contrast_blends_with_the_mean_gray(images, factor):
-    check(ops.torchvision_contrast, lambda x, f: f * x + (1 - f) * luma(x).mean(), images, factor, level=0.3)
+    check(augmentation.torchvision_contrast, lambda x, f: f * x + (1 - f) * luma(x).mean(), images, factor, level=0.3)
 
 
 @pytest.mark.parametrize("factor", [0.6, 1.4])
 def test_torchvision_saturation_blends_with_gray(images, factor):
-    check(ops.torchvision_saturation, lambda x, f: f * x + (1 - f) * luma(x), images, factor, level=0.5)
+    check(augmentation.torchvision_saturation, lambda x, f: f * x + (1 - f) * luma(x), images, factor, level=0.5)
 
 
 def test_grayscale_is_the_luma(images):
     def first_plane(planes):
-        ops.to_luma(planes)
+        augmentation.to_luma(planes)
         planes[1:] = planes[0]
 
     check(first_plane, lambda x: np.stack([luma(x)] * 3), images, level=0.3)
@@ -98,22 +98,24 @@ def test_blur_is_the_reference_kernel_of_23_taps_with_zero_padding(images, sigma
         blur = lambda row: np.convolve(row, taps, "same")  # noqa: E731
         return np.apply_along_axis(blur, 2, np.apply_along_axis(blur, 1, x))
 
-    assert ops.blur_radius(224) == 11 and ops.blur_radius(96) == 4 and ops.blur_radius(19) == 0
-    check(ops.blur, formula, images, sigma, 11, level=0.6)
+    assert (
+        augmentation.blur_radius(224) == 11 and augmentation.blur_radius(96) == 4 and augmentation.blur_radius(19) == 0
+    )
+    check(augmentation.blur, formula, images, sigma, 11, level=0.6)
     if sigma < 1:
-        check(ops.blur, formula, images, sigma, 4, level=0.6)
+        check(augmentation.blur, formula, images, sigma, 4, level=0.6)
 
 
 def test_a_blur_too_small_to_see_changes_nothing(images):
     result = images[0].copy()
-    ops.blur(result, 0.1, 11)
+    augmentation.blur(result, 0.1, 11)
     np.testing.assert_array_equal(result, images[0])
 
 
 @pytest.mark.parametrize("threshold", [128, 60])
 def test_solarize_inverts_from_the_threshold_on(images, threshold):
     formula = lambda x, t: np.where(x * 255 < t, x, 1 - x)  # noqa: E731
-    check(ops.solarize, formula, images, threshold, level=1e-6)
+    check(augmentation.solarize, formula, images, threshold, level=1e-6)
 
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
@@ -136,19 +138,19 @@ def test_crops_are_resized_as_by_the_reference(photos, interpolation):
 
     differences = []
     for draws in draws_of(20):
-        top, left, height, width = ops.crop_box(133, 200, (0.08, 1), (3 / 4, 4 / 3), draws)
+        top, left, height, width = augmentation.crop_box(133, 200, (0.08, 1), (3 / 4, 4 / 3), draws)
         for photo in photos:
             crop = photo[top : top + height, left : left + width]
             expected = np.einsum("yi,ijc->yjc", weights(height, 96), crop.astype(float))
             expected = np.einsum("xj,yjc->yxc", weights(width, 96), expected)
-            difference = ops.resize(crop, 96, interpolation) - np.clip(expected, 0, 255)
+            difference = augmentation.resize(crop, 96, interpolation) - np.clip(expected, 0, 255)
             differences.append(abs(difference).mean())
             assert abs(difference.mean()) < 0.2
     assert np.mean(differences) < (0.3 if interpolation == "bilinear" else 0.8)
 
 
 def draws_of(count, view=0):
-    return [ops.draw(11, 0, index, view) for index in range(count)]
+    return [augmentation.draw(11, 0, index, view) for index in range(count)]
 
 
 def test_draws_are_uniform_and_independent():
@@ -162,23 +164,25 @@ def test_draws_are_uniform_and_independent():
 
 
 def test_draws_are_a_function_of_seed_epoch_index_and_view():
-    assert ops.draw(1, 2, 3, 1) == ops.draw(1, 2, 3, 1)
+    assert augmentation.draw(1, 2, 3, 1) == augmentation.draw(1, 2, 3, 1)
     keys = [(1, 2, 3, 1), (2, 2, 3, 1), (1, 3, 3, 1), (1, 2, 4, 1), (1, 2, 3, 0), (1, 3, 2, 1)]
-    assert len({ops.draw(*key) for key in keys}) == len(keys)
+    assert len({augmentation.draw(*key) for key in keys}) == len(keys)
     # The stream of every run there is: it must never change.
-    assert ops.draw(42, 0, 0, 0)[:2] == (0.8201981478608876, 0.18924562408645496)
-    assert ops.permutation(42, 1, 8).tolist() == [0, 3, 7, 1, 2, 5, 6, 4]
+    assert augmentation.draw(42, 0, 0, 0)[:2] == (0.8201981478608876, 0.18924562408645496)
+    assert permutation(42, 1, 8).tolist() == [0, 3, 7, 1, 2, 5, 6, 4]
 
 
 def test_an_epoch_is_a_permutation():
-    orders = [ops.permutation(5, epoch, 1000) for epoch in range(2)]
+    orders = [permutation(5, epoch, 1000) for epoch in range(2)]
     assert all(np.array_equal(np.sort(order), np.arange(1000)) for order in orders)
     assert not np.array_equal(*orders)
     assert abs(np.corrcoef(orders[0], np.arange(1000))[0, 1]) < 0.1
 
 
 def test_the_crop_has_the_area_and_aspect_of_the_paper():
-    boxes = np.array([ops.crop_box(4000, 4000, (0.08, 0.5), (3 / 4, 4 / 3), draws) for draws in draws_of(3000)])
+    boxes = np.array(
+        [augmentation.crop_box(4000, 4000, (0.08, 0.5), (3 / 4, 4 / 3), draws) for draws in draws_of(3000)]
+    )
     top, left, height, width = boxes.T
     area, aspect = height * width / 4000**2, np.log(width / height)
     np.testing.assert_allclose([area.min(), area.mean(), area.max()], [0.08, 0.29, 0.5], atol=0.008)
@@ -194,7 +198,7 @@ def test_the_crop_has_the_area_and_aspect_of_the_paper():
 def test_the_crop_is_clipped_to_the_image_and_never_empty():
     for draws in draws_of(200):
         for size in ((1, 1), (1, 50), (30, 2), (7, 7)):
-            top, left, height, width = ops.crop_box(*size, (0.08, 1.0), (3 / 4, 4 / 3), draws)
+            top, left, height, width = augmentation.crop_box(*size, (0.08, 1.0), (3 / 4, 4 / 3), draws)
             assert 1 <= height <= size[0] - top and 1 <= width <= size[1] - left
 
 
@@ -225,12 +229,14 @@ def test_operations_come_as_often_and_as_strong_as_the_recipe_says():
 
 
 def test_all_orders_of_the_jitter_are_as_frequent():
-    assert len(set(ops.JITTER_ORDERS)) == 24
+    assert len(set(augmentation.JITTER_ORDERS)) == 24
     transform = TwoViewTransform(jitter="torchvision", color_jitter_prob=1)
     image = np.zeros((10, 10, 3), np.uint8)
     count = {}
     for index in range(4800):
-        order = tuple(name for name, _ in transform.operations(image, 0, 0, index, 0) if name in ops.JITTER_ORDERS[0])
+        order = tuple(
+            name for name, _ in transform.operations(image, 0, 0, index, 0) if name in augmentation.JITTER_ORDERS[0]
+        )
         count[order] = count.get(order, 0) + 1
     assert len(count) == 24 and min(count.values()) > 150 and max(count.values()) < 250
 
@@ -242,7 +248,10 @@ def test_the_operations_are_carried_out_in_their_order(photos):
         operations = transform.operations(photos[0], 1, 0, index, 1)
         view = transform(photos[0], 1, 0, index)["view_2"]
         (_, (top, left, height, width)), *rest = operations
-        x = ops.resize(photos[0][top : top + height, left : left + width], 64, "bicubic").transpose(2, 0, 1) / 255
+        x = (
+            augmentation.resize(photos[0][top : top + height, left : left + width], 64, "bicubic").transpose(2, 0, 1)
+            / 255
+        )
         for name, value in rest:
             if name == "flip":
                 x = x[:, :, ::-1]
@@ -341,7 +350,7 @@ def test_a_field_of_a_view_is_all_there_is_of_a_key():
 
 def test_evaluation_takes_the_central_square_of_the_reference(photos):
     image = photos[0]  # 133 x 200: a square of int(0.875 * 133) = 116 at (133 - 116 + 1) // 2 and (200 - 116 + 1) // 2.
-    expected = ops.resize(image[9:125, 42:158], 64, "bicubic").transpose(2, 0, 1)
+    expected = augmentation.resize(image[9:125, 42:158], 64, "bicubic").transpose(2, 0, 1)
     np.testing.assert_array_equal(EvalTransform(64)(image)["image"], expected)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from mindbyol.data import sources
 from mindbyol.data.decode import BadImage
-from mindbyol.data.loader import PretrainLoader
+from mindbyol.data.loader import LoaderSettings, PretrainLoader
 from mindbyol.data.sources import create_source
 from mindbyol.data.views import TwoViewTransform
 from scripts import make_mindrecord, preview
@@ -71,12 +71,13 @@ def test_a_list_takes_names_that_are_not_utf_8(listed):
 
 
 @pytest.mark.parametrize("kind", ["device", "pipe"])
-def test_what_is_no_regular_file_is_a_bad_image(listed, caplog, kind):
+def test_what_is_no_regular_file_is_a_bad_image(listed, caplog, kind, monkeypatch):
+    monkeypatch.setattr("mindbyol.data.loader.TIMEOUT", 10.0)
     folder = listed(b"link.jpg 1")
     os.mkfifo(folder / "pipe")
     (folder / "link.jpg").symlink_to("/dev/null" if kind == "device" else folder / "pipe")
     source = create_source("imagenet", folder)
-    list(PretrainLoader(source, TwoViewTransform(32), 21, 1, num_parallel_workers=1, timeout=10.0))
+    list(PretrainLoader(source, TwoViewTransform(32), LoaderSettings(21, num_parallel_workers=1), 1))
     assert "link.jpg cannot be read (not a regular file, but a device, a pipe or the like)" in caplog.text
 
 
@@ -178,5 +179,5 @@ def test_a_long_thin_image_is_an_image(tmp_path, caplog):
     cv2.imwrite(str(tmp_path / "wide.png"), pixels)
     cv2.imwrite(str(tmp_path / "high.png"), pixels.transpose(1, 0, 2))
     source = create_source("folder", tmp_path)
-    (views, _), *_ = PretrainLoader(source, TwoViewTransform(32), 2, 3, num_parallel_workers=1)
+    (views, _), *_ = PretrainLoader(source, TwoViewTransform(32), LoaderSettings(2, num_parallel_workers=1), 3)
     assert views.shape == (2, 3, 32, 32) and not caplog.text

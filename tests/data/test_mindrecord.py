@@ -8,7 +8,7 @@ import pytest
 
 import mindspore.dataset as ds
 
-from mindbyol.data import PretrainLoader, TwoViewTransform, create_source
+from mindbyol.data import LoaderSettings, PretrainLoader, TwoViewTransform, create_source
 from mindbyol.data import mindrecord as module
 from mindbyol.data.decode import decode
 from scripts import make_mindrecord
@@ -44,9 +44,9 @@ def test_shards_hold_the_files(folder, shards):
 
 @pytest.mark.parametrize("worker_type", ["thread", "process"])
 def test_views_are_those_of_the_files(folder, shards, worker_type):
-    arguments = dict(batch_size=8, epochs=1, seed=5, num_parallel_workers=2, worker_type=worker_type)
+    settings = LoaderSettings(8, seed=5, num_parallel_workers=2, worker_type=worker_type)
     files, records = (
-        [batch for batch in PretrainLoader(source, TwoViewTransform(size=32), **arguments)]
+        [batch for batch in PretrainLoader(source, TwoViewTransform(size=32), settings, epochs=1)]
         for source in (create_source("imagenet", folder), create_source("mindrecord", shards))
     )
     assert len(files) == len(records) == 3

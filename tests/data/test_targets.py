@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from mindbyol.data.augmentation import draw, permutation
 from mindbyol.data.batch import BatchLayout
 from mindbyol.data.decode import decode
-from mindbyol.data.loader import EvalLoader, PretrainLoader
+from mindbyol.data.keyed_random import permutation, uniform
+from mindbyol.data.loader import EvalLoader, LoaderSettings, PretrainLoader
 from mindbyol.data.sources import Subset, create_source
 from mindbyol.data.views import EvalTransform
 from mindbyol.evaluation.features import extract
@@ -57,7 +57,7 @@ class MaskAndBoxes:
 
     def __call__(self, image, target, seed, epoch, index, out):
         mask, boxes = target
-        flip = -1 if draw(seed, epoch, index, 0).flip < 0.5 else 1
+        flip = -1 if uniform(1, seed, epoch, index, view=0)[0] < 0.5 else 1
         pixels = cv2.resize(image, (self.size, self.size))[:, ::flip]
         out["image"][:] = pixels.transpose(2, 0, 1)
         out["mask"][:] = cv2.resize(mask, (self.size, self.size), interpolation=cv2.INTER_NEAREST)[:, ::flip]
@@ -99,8 +99,8 @@ def check_row(batch, row, expected):
 @pytest.mark.parametrize("damaged", ["05.jpg", "05.png"])
 def test_training_batches_hold_images_with_their_targets_and_labels(source, caplog, worker_type, damaged):
     (source.folder / damaged).write_bytes(b"no image")
-    loader = PretrainLoader(source, TRANSFORM, 4, 2, seed=3, num_parallel_workers=2, worker_type=worker_type)
-    batches = list(loader.batches())
+    settings = LoaderSettings(4, seed=3, num_parallel_workers=2, worker_type=worker_type)
+    batches = list(PretrainLoader(source, TRANSFORM, settings, epochs=2).batches())
     assert len(batches) == 10
     seen = set()
     for number, batch in enumerate(batches):
@@ -115,7 +115,7 @@ def test_training_batches_hold_images_with_their_targets_and_labels(source, capl
 
 
 def test_a_training_step_gets_the_arrays_in_order_and_the_labels(source):
-    loader = PretrainLoader(source, TRANSFORM, 20, 1, num_parallel_workers=1)
+    loader = PretrainLoader(source, TRANSFORM, LoaderSettings(20, num_parallel_workers=1), epochs=1)
     (arrays,), (batch,) = loader, loader.batches()
     assert len(arrays) == 6
     for array, expected in zip(arrays, (*batch.arrays.values(), batch.labels)):
@@ -126,8 +126,8 @@ def test_a_training_step_gets_the_arrays_in_order_and_the_labels(source):
 @pytest.mark.parametrize("damaged", ["05.jpg", "05.png"])
 def test_rows_that_do_not_count_are_zero(source, worker_type, damaged):
     (source.folder / damaged).write_bytes(b"no image")
-    options = dict(num_parallel_workers=2, worker_type=worker_type, on_bad_image="leave_out")
-    batches = list(EvalLoader(source, TRANSFORM, 6, **options))
+    settings = LoaderSettings(6, num_parallel_workers=2, worker_type=worker_type, on_bad_image="leave_out")
+    batches = list(EvalLoader(source, TRANSFORM, settings))
     indices = np.concatenate([batch.indices for batch in batches])
     assert indices.tolist() == [-1 if index == 5 else index for index in range(COUNT)] + [-1, -1]
     for batch in batches:
@@ -135,12 +135,12 @@ def test_rows_that_do_not_count_are_zero(source, worker_type, damaged):
         for array in (*batch.arrays.values(), batch.labels):
             assert len(array) == 6 and not array[~batch.counts].any()
         for row in np.flatnonzero(batch.counts):
-            check_row(batch, row, made(source, int(batch.indices[row])))
+            check_row(batch, row, made(source, int(batch.indices[row]), settings.seed))
             np.testing.assert_array_equal(batch.labels[row], source.labels[batch.indices[row]])
 
 
 def test_targets_of_a_subset_are_those_of_its_images(source):
-    (batch,) = EvalLoader(Subset(source, [20, 3]), TRANSFORM, 2, num_parallel_workers=1)
+    (batch,) = EvalLoader(Subset(source, [20, 3]), TRANSFORM, LoaderSettings(2, seed=0, num_parallel_workers=1))
     for row, index in enumerate((20, 3)):
         check_row(batch, row, made(source, row, used=index))
         np.testing.assert_array_equal(batch.labels[row], source.labels[index])
@@ -149,23 +149,23 @@ def test_targets_of_a_subset_are_those_of_its_images(source):
 def test_a_target_that_cannot_be_read_stops_the_run_if_asked_to(source):
     (source.folder / "05.png").write_bytes(b"")
     with pytest.raises(RuntimeError, match="^05.jpg: the file is empty$"):
-        list(EvalLoader(source, TRANSFORM, 6, num_parallel_workers=1, on_bad_image="stop"))
+        list(EvalLoader(source, TRANSFORM, LoaderSettings(6, num_parallel_workers=1, on_bad_image="stop")))
 
 
 def test_a_transform_that_takes_no_target_reads_none(source):
     for file in source.folder.glob("*.png"):
         file.unlink()
-    assert len(list(EvalLoader(source, EvalTransform(16), 11, on_bad_image="stop"))) == 2
+    assert len(list(EvalLoader(source, EvalTransform(16), LoaderSettings(11, on_bad_image="stop")))) == 2
 
 
 def test_a_source_without_targets_is_refused():
     digits = create_source("digits", num_samples=20)
     with pytest.raises(ValueError, match="^dataset: 20 of 1442 images.* have no targets.* MaskAndBoxes needs; choose"):
-        EvalLoader(digits, TRANSFORM, 4)
+        EvalLoader(digits, TRANSFORM, LoaderSettings(4))
 
 
 def test_features_come_with_labels_of_any_shape(source):
-    loader = EvalLoader(source, EvalTransform(8), 4, num_parallel_workers=1)
+    loader = EvalLoader(source, EvalTransform(8), LoaderSettings(4, num_parallel_workers=1))
     features, labels = extract(lambda images: images.mean((2, 3)), loader, lambda rows: rows[None])
     np.testing.assert_array_equal(labels, source.labels)
     assert labels.dtype == np.int8 and features.shape == (COUNT, 3) and features.dtype == np.float32

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mindbyol.data.decode import DataError
-from mindbyol.data.loader import PretrainLoader
+from mindbyol.data.loader import LoaderSettings, PretrainLoader
 from mindbyol.data.sources import create_source
 from mindbyol.data.views import TwoViewTransform
 from tests import processes
@@ -24,9 +24,9 @@ def source(jpegs):
     return create_source("folder", jpegs)
 
 
-def loader(source, workers, epochs=100, transform=TRANSFORM, **arguments):
-    arguments = {"seed": 7, "worker_type": "process", **arguments}
-    return PretrainLoader(source, transform, 8, epochs, num_parallel_workers=workers, **arguments)
+def loader(source, workers, epochs=100, transform=TRANSFORM, **settings):
+    settings = {"seed": 7, "num_parallel_workers": workers, "worker_type": "process", **settings}
+    return PretrainLoader(source, transform, LoaderSettings(8, **settings), epochs)
 
 
 @pytest.mark.parametrize("workers, batches", [(2, 1), (8, 1), (4, 40)])
@@ -88,22 +88,21 @@ def test_a_bad_image_stops_the_run_at_once_if_asked_to(tmp_path, write_jpegs):
         list(loader(create_source("folder", tmp_path), 2, on_bad_image="stop"))
 
 
-def test_one_that_hangs_in_a_read_is_killed(tmp_path, source):
+def test_one_that_hangs_in_a_read_is_killed(tmp_path, source, monkeypatch):
+    monkeypatch.setattr("mindbyol.data.loader.TIMEOUT", 2.0)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DataError, match="no data worker finished an image for 2 s"):
-        list(loader(source, 4, transform=processes.Hangs(tmp_path / "pipe"), timeout=2.0))
+        list(loader(source, 4, transform=processes.Hangs(tmp_path / "pipe")))
     assert processes.workers_of(os.getpid()) == []
 
 
 SCRIPT = """
 import os, resource, signal, sys
 sys.path.insert(0, {root!r})
-from mindbyol.data import DataError, PretrainLoader, TwoViewTransform, create_source
+from mindbyol.data import DataError, LoaderSettings, PretrainLoader, TwoViewTransform, create_source
 
-source = create_source("folder", {folder!r})
-loader = PretrainLoader(
-    source, TwoViewTransform(size=32), 8, 100, num_parallel_workers={workers}, worker_type={worker_type!r}
-)
+settings = LoaderSettings(8, num_parallel_workers={workers}, worker_type={worker_type!r})
+loader = PretrainLoader(create_source("folder", {folder!r}), TwoViewTransform(size=32), settings, 100)
 {then}
 """
 

@@ -12,7 +12,7 @@ import pytest
 
 from mindspore import ops
 
-from mindbyol.data import EvalTransform, create_source
+from mindbyol.data import EvalTransform, LoaderSettings, create_source
 from mindbyol.evaluation import embedding
 from mindbyol.evaluation.embedding import Embedding
 from mindbyol.weights.torch_files import write_zip
@@ -43,7 +43,8 @@ def mean_colour(images):
 
 def embed(photos, output, identity="weights", extractor=mean_colour, **ranks):
     source = create_source("folder", str(photos), split=".")
-    return Embedding(source, EvalTransform(16), output, identity, 4, **ranks).run(extractor, progress=False)
+    settings = LoaderSettings(4, **ranks)
+    return Embedding(source, EvalTransform(16), output, identity, settings).run(extractor, progress=False)
 
 
 def expected(photos):
