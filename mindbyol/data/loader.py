@@ -144,7 +144,7 @@ class _Loader:
             return future.result(TIMEOUT)
         except concurrent.futures.TimeoutError as error:
             raise DataError(
-                f"no data worker finished an image for {TIMEOUT:.0f} s: is the storage of "
+                f"data_dir: no data worker finished an image for {TIMEOUT:.0f} s; is the storage of "
                 f"{self.source.description} reachable?"
             ) from error
 
@@ -184,7 +184,9 @@ class PretrainLoader(_Loader):
                 f"are {source.description}; lower it"
             )
         if batches_per_epoch is not None and not 0 < batches_per_epoch <= full:
-            raise ValueError(f"batches_per_epoch: {batches_per_epoch}; {source.description} give 1..{full}")
+            raise ValueError(
+                f"batches_per_epoch: {batches_per_epoch} is not within 1..{full} ({source.description}); lower it"
+            )
         self.batches_per_epoch = batches_per_epoch or full
         self.epochs = epochs
         self.start_batch = start_batch

@@ -55,14 +55,14 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
         ValueError: The data set is unknown, empty or damaged.
     """
     if dataset not in DATASETS:
-        raise ValueError(f"dataset is {dataset!r}; choose one of {', '.join(DATASETS)}")
+        raise ValueError(f"dataset: {dataset!r} is not known; choose one of {', '.join(DATASETS)}")
     if dataset == "digits":
         source = Digits(split)
     else:
         if not data_dir:
-            raise ValueError(f"dataset {dataset} needs data_dir: the folder that holds it")
+            raise ValueError(f"data_dir: is empty; name the folder that holds {dataset}")
         if not os.path.isdir(data_dir) and not download:
-            raise FileNotFoundError(f"data_dir {data_dir} is not a folder")
+            raise FileNotFoundError(f"data_dir: {data_dir} is not a folder; name the one that holds {dataset}")
         if dataset == "imagenet":
             source = _open_imagenet(Path(data_dir), split)
         elif dataset == "folder":
@@ -192,7 +192,7 @@ def _path(source, index):
 def evenly_spaced(source, count):
     """Takes `count` images, evenly spaced over a source: of sorted classes, about the same share of each."""
     if not 0 < count <= len(source):
-        raise ValueError(f"num_samples is {count}; it must lie in 1..{len(source)} ({source.description})")
+        raise ValueError(f"num_samples: {count} is not within 1..{len(source)} ({source.description}); lower it")
     return Subset(source, np.arange(count, dtype=np.int64) * len(source) // count)
 
 
@@ -207,10 +207,12 @@ def _open_imagenet(data_dir, split):
         return _open_list(data_dir, split, list_file)
     root = data_dir / split
     if not root.is_dir():
-        raise FileNotFoundError(f"neither {root} nor {list_file} is there; {_what_is_there(data_dir)}")
+        raise FileNotFoundError(f"data_dir: neither {root} nor {list_file} is there; {_what_is_there(data_dir)}")
     index = index_images(root, with_classes=True)
     if not len(index):
-        raise ValueError(f"{root} holds no folders with images, one a class; images without classes: dataset folder")
+        raise ValueError(
+            f"data_dir: {root} holds no folders with images, one a class; without classes set dataset: folder"
+        )
     return ImageFiles(root, index, f"imagenet {split}")
 
 
@@ -219,7 +221,8 @@ def _open_list(data_dir, split, list_file):
     roots = [root for root in (data_dir, data_dir / split) if (root / index[0]).is_file()]
     if not roots:
         raise FileNotFoundError(
-            f"{printable(index[0])}, the first image of {list_file}, is no file in {data_dir} or {data_dir / split}"
+            f"data_dir: {printable(index[0])}, the first image of {list_file}, is no file in {data_dir} or "
+            f"{data_dir / split}; mend the list, or put the images there"
         )
     return ImageFiles(roots[0], index, f"imagenet {split} ({list_file.name})")
 
@@ -228,11 +231,11 @@ def _open_folder(data_dir, split):
     root = data_dir / split
     if not root.is_dir():
         if split != "train":
-            raise FileNotFoundError(f"{root} is not there; {_what_is_there(data_dir)}")
+            raise FileNotFoundError(f"data_dir: {root} is not there; {_what_is_there(data_dir)}")
         root = data_dir
     index = index_images(root, with_classes=False)
     if not len(index):
-        raise ValueError(f"{root} holds no image file at any depth")
+        raise ValueError(f"data_dir: {root} holds no image file at any depth; name the folder that holds the images")
     return ImageFiles(root, index, f"folder {printable(root.name)}")
 
 

@@ -57,13 +57,13 @@ class TwoViewTransform:
 
     def __init__(self, size=224, interpolation="bicubic", jitter="deepmind", **per_view):
         if size < 1:
-            raise ValueError(f"image_resize is {size}; it must be a positive number of pixels")
+            raise ValueError(f"image_resize: {size} is below 1; it is the side of a view in pixels")
         if interpolation not in augmentation.INTERPOLATIONS:
             raise ValueError(
-                f"interpolation is {interpolation!r}; choose one of {', '.join(augmentation.INTERPOLATIONS)}"
+                f"interpolation: {interpolation!r} is not known; choose one of {', '.join(augmentation.INTERPOLATIONS)}"
             )
         if jitter not in JITTER_OPERATIONS:
-            raise ValueError(f"jitter is {jitter!r}; choose one of {', '.join(JITTER_OPERATIONS)}")
+            raise ValueError(f"jitter: {jitter!r} is not known; choose one of {', '.join(JITTER_OPERATIONS)}")
         self.size = size
         self.interpolation = interpolation
         self.jitter = jitter
@@ -167,10 +167,10 @@ class EvalTransform:
 
     def __init__(self, size=224, crop_pct=0.875, interpolation="bicubic"):
         if not 0 < crop_pct <= 1:
-            raise ValueError(f"crop_pct is {crop_pct}; it must lie in (0, 1]")
+            raise ValueError(f"crop_pct: {crop_pct} is not above 0 and up to 1; it is a share of the shorter side")
         if interpolation not in augmentation.INTERPOLATIONS:
             raise ValueError(
-                f"interpolation is {interpolation!r}; choose one of {', '.join(augmentation.INTERPOLATIONS)}"
+                f"interpolation: {interpolation!r} is not known; choose one of {', '.join(augmentation.INTERPOLATIONS)}"
             )
         self.size = size
         self.crop_pct = crop_pct

@@ -116,8 +116,8 @@ class _Process:
             replaced, error, lines = self.connection.recv()
         except (EOFError, ConnectionError) as gone:
             raise DataError(
-                f"a data worker process died ({self._how()}); SIGKILL is often the kernel's answer to a lack of "
-                "memory: lower num_parallel_workers or batch_size, or use worker_type thread"
+                f"worker_type: a data worker process died ({self._how()}); SIGKILL is often the kernel's answer to a "
+                "lack of memory: lower num_parallel_workers or batch_size, or use worker_type thread"
             ) from gone
         if error is not None:
             raise error from RuntimeError(f"in a data worker process:\n{lines}")

@@ -85,7 +85,10 @@ class BatchMaker:
                 if self._on_bad_image == "leave_out":
                     return -1, None, reasons
         first, last = self._source.name(index), self._source.name(candidate)
-        raise BadImage(f"{len(reasons)} images in a row, from {first} to {last}, cannot be read ({reason})")
+        raise BadImage(
+            f"dataset: {len(reasons)} images in a row, from {first} to {last}, cannot be read ({reason}); mend "
+            "or remove them"
+        )
 
     def _given(self, index):
         """The pixels of an image, and its target where the transform takes one."""
@@ -125,8 +128,8 @@ class Workers:
             for thread in self._threads:
                 thread.join()
             raise DataError(
-                f"only {len(self._threads)} of {workers} data worker {name} can be started ({error}); lower "
-                "num_parallel_workers"
+                f"num_parallel_workers: only {len(self._threads)} of {workers} data worker {name} can be started "
+                f"({error}); lower it"
             ) from error
 
     def submit(self, batch, first_row, epoch, indices):

@@ -48,7 +48,9 @@ class Embedding:
     def __init__(self, source, transform, output, identity, settings):
         self.output = Path(output)
         if self.output.suffix not in _JOIN:
-            raise ValueError(f"{self.output}: the file to write must end in {', '.join(_JOIN)}")
+            raise ValueError(
+                f"output: {self.output} is of no kind that can be written; it must end in {', '.join(_JOIN)}"
+            )
         if self.output.suffix == ".parquet":
             _pyarrow()
         self.source, self.transform = source, transform
@@ -161,7 +163,7 @@ class Embedding:
         left_out = sum(int(count) for (count,) in _read(parts, "left_out"))
         if left_out == len(self.source):
             shutil.rmtree(self.folder)
-            raise DataError(f"none of {self.source.description} can be read")
+            raise DataError(f"data_dir: none of {self.source.description} can be read; are they images?")
         if left_out:
             logger.warning("%d of %d images cannot be read and are left out", left_out, len(self.source))
         with written_beside(self.output) as beside:
@@ -192,7 +194,7 @@ def _read(parts, *keys):
         except _DAMAGES as error:
             part.unlink()
             raise DataError(
-                f"{part} was damaged ({error}) and is removed: start again, only its images are computed anew"
+                f"output: {part} was damaged ({error}) and is removed; start again, only its images are computed anew"
             ) from error
         yield arrays
 
@@ -245,7 +247,7 @@ def _pyarrow():
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise ValueError("a .parquet file needs pyarrow: pip install -r requirements-export.txt") from None
+        raise ValueError("output: a .parquet file needs pyarrow; pip install -r requirements-export.txt") from None
     return pyarrow, pyarrow.parquet
 
 

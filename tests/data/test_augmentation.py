@@ -319,8 +319,8 @@ def test_jitter_formulas_can_be_torchvisions(photos):
         (dict(color_jitter=(0.4, 0.4, 0.2, 0.7)), "^color_jitter: the hue 0.7 is above 0.5"),
         (dict(solarize_threshold=0.5), "^solarize_threshold: '0.5' is not a whole number"),
         (dict(blur_sigma=("a", 2)), "^blur_sigma: 'a' is not a number"),
-        (dict(interpolation="nearest"), "choose one of bicubic, bilinear"),
-        (dict(jitter="pil"), "choose one of deepmind, torchvision"),
+        (dict(interpolation="nearest"), "^interpolation: 'nearest' is not known; choose one of bicubic, bilinear"),
+        (dict(jitter="pil"), "^jitter: 'pil' is not known; choose one of deepmind, torchvision"),
     ],
 )
 def test_wrong_values_are_named(arguments, message):

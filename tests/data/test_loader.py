@@ -161,7 +161,7 @@ def test_closing_early_ends_the_workers(source, worker_type):
 def test_a_killed_worker_process_is_an_error_with_its_cause(source):
     settings = LoaderSettings(8, num_parallel_workers=1, worker_type="process")
     loader = PretrainLoader(source, _KillsItself(), settings, epochs=1)
-    with pytest.raises(DataError, match="worker process died.*SIGKILL"):
+    with pytest.raises(DataError, match="^worker_type: a data worker process died.*SIGKILL"):
         list(loader)
 
 
@@ -175,7 +175,7 @@ def test_a_worker_that_hangs_is_an_error(tmp_path, source, monkeypatch):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     hanging = PretrainLoader(source, Hangs(pipe), LoaderSettings(24, num_parallel_workers=2), epochs=1)
-    with pytest.raises(DataError, match="no data worker finished an image for 2 s.*24 images"):
+    with pytest.raises(DataError, match="^data_dir: no data worker finished an image for 2 s.*24 images"):
         list(hanging)
     open(pipe, "wb").close()  # Lets the thread go.
 
@@ -225,19 +225,21 @@ def test_the_label_of_a_replaced_image_is_that_of_its_substitute(tmp_path, write
 
 def test_more_than_one_percent_of_bad_images_stop_the_run(damaged, tmp_path):
     (tmp_path / "07.jpg").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"(?s)2 of 24 images.*05.jpg \(the JPEG file is cut off\).*07.jpg \(not an"):
+    with pytest.raises(
+        DataError, match=r"(?s)^dataset: 2 of 24 images.*05.jpg \(the JPEG file is cut off\).*07.jpg \(not an"
+    ):
         run(damaged)
 
 
 def test_a_bad_image_stops_the_run_at_once_if_asked_to(damaged):
-    with pytest.raises(DataError, match="05.jpg: the JPEG file is cut off"):
+    with pytest.raises(DataError, match="^05.jpg: the JPEG file is cut off"):
         run(damaged, on_bad_image="stop")
 
 
 def test_a_folder_without_a_readable_image_is_an_error(tmp_path):
     for number in range(8):
         (tmp_path / f"{number}.jpg").write_bytes(b"no image")
-    with pytest.raises(DataError, match="8 images in a row, from .*cannot be read"):
+    with pytest.raises(DataError, match="^dataset: 8 images in a row, from .*cannot be read"):
         run(create_source("folder", tmp_path))
 
 

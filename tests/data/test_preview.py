@@ -57,5 +57,5 @@ def test_what_is_no_regular_file_is_not_written_over(tmp_path, jpegs):
 def test_errors_are_one_line(tmp_path):
     with pytest.raises(SystemExit, match="error: /nowhere/views.png: the folder /nowhere does not exist"):
         preview.main(["--dataset", "folder", "--data_dir", str(tmp_path), "--output", "/nowhere/views.png"])
-    with pytest.raises(SystemExit, match="error: data_dir .*nowhere is not a folder"):
+    with pytest.raises(SystemExit, match="error: data_dir: .*nowhere is not a folder"):
         preview.main(["--dataset", "folder", "--data_dir", str(tmp_path / "nowhere")])

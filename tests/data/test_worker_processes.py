@@ -54,7 +54,7 @@ def test_one_of_many_that_is_killed_stops_all(source):
     iterator = iter(loader(source, 4))
     next(iterator)
     os.kill(processes.workers_of(os.getpid())[2], signal.SIGKILL)
-    with pytest.raises(DataError, match=r"a data worker process died \(SIGKILL\)"):
+    with pytest.raises(DataError, match=r"^worker_type: a data worker process died \(SIGKILL\)"):
         list(iterator)
     assert processes.workers_of(os.getpid()) == []
 
@@ -65,7 +65,7 @@ class _Exits(TwoViewTransform):
 
 
 def test_all_that_end_by_themselves_are_an_error(source):
-    with pytest.raises(DataError, match=r"a data worker process died \(exit code 3\)"):
+    with pytest.raises(DataError, match=r"^worker_type: a data worker process died \(exit code 3\)"):
         list(loader(source, 2, transform=_Exits()))
 
 
@@ -91,7 +91,7 @@ def test_a_bad_image_stops_the_run_at_once_if_asked_to(tmp_path, write_jpegs):
 def test_one_that_hangs_in_a_read_is_killed(tmp_path, source, monkeypatch):
     monkeypatch.setattr("mindbyol.data.loader.TIMEOUT", 2.0)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(DataError, match="no data worker finished an image for 2 s"):
+    with pytest.raises(DataError, match="^data_dir: no data worker finished an image for 2 s"):
         list(loader(source, 4, transform=processes.Hangs(tmp_path / "pipe")))
     assert processes.workers_of(os.getpid()) == []
 
@@ -177,5 +177,9 @@ def test_more_than_can_be_started_are_one_line_and_an_end(jpegs, worker_type, li
     then = f"{limit}\ntry:\n    list(loader)\nexcept DataError as error:\n    sys.exit(str(error))"
     code, output, errors = end(start(jpegs, then, 1000, worker_type))
     assert code == 1 and output == ""
-    assert errors.startswith("only ") and "of 1000 data worker " in errors and errors.count("\n") == 1
-    assert "lower num_parallel_workers" in errors
+    assert (
+        errors.startswith("num_parallel_workers: only ")
+        and "of 1000 data worker " in errors
+        and errors.count("\n") == 1
+    )
+    assert errors.endswith("; lower it\n")

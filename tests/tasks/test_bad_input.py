@@ -36,7 +36,7 @@ def train_error(tmp_path, *argv):
 
 
 def test_missing_data_dir(tmp_path):
-    assert "data_dir /nowhere is not a folder" in train_error(tmp_path, "--data_dir", "/nowhere")
+    assert "data_dir: /nowhere is not a folder; name the one" in train_error(tmp_path, "--data_dir", "/nowhere")
 
 
 def test_empty_folder(tmp_path):
