@@ -42,12 +42,10 @@ def make_jpegs(folder, count=512):
 
 
 def mindbyol_loader(folder, workers, worker_type):
-    from mindbyol.data import PretrainLoader, TwoViewTransform, create_source
+    from mindbyol.data import LoaderSettings, PretrainLoader, TwoViewTransform, create_source
 
-    source = create_source("folder", folder)
-    return PretrainLoader(
-        source, TwoViewTransform(), BATCH, epochs=1000, num_parallel_workers=workers, worker_type=worker_type
-    )
+    settings = LoaderSettings(BATCH, num_parallel_workers=workers, worker_type=worker_type)
+    return PretrainLoader(create_source("folder", folder), TwoViewTransform(), settings, epochs=1000)
 
 
 def mindbyol_threads(folder, workers):
@@ -198,7 +196,7 @@ def profile(folder, images=300):
         return call
 
     for name in ("resize", "to_luma", "blur", "solarize", "draw"):
-        setattr(views.ops, name, timed(getattr(views.ops, name), name))
+        setattr(views.augmentation, name, timed(getattr(views.augmentation, name), name))
     for name, function in views.JITTER_OPERATIONS["deepmind"].items():
         stage = name if name in ("brightness", "contrast") else "saturation, hue"
         views.JITTER_OPERATIONS["deepmind"][name] = timed(function, stage)

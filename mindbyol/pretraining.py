@@ -21,6 +21,7 @@ from mindbyol.config.common import (
 from mindbyol.config.keys import Changes, Group, Key, path
 from mindbyol.config.values import FRACTION, boolean, number
 from mindbyol.data import pretrain_loader_from_args, source_from_args, two_view_transform_from_args
+from mindbyol.data.views import JITTER_OPERATIONS, PER_VIEW
 from mindbyol.heads import MLP, dense
 from mindbyol.training.batch_norm import synchronize
 from mindbyol.training.optimizer import create_loss_scale, create_optimizer
@@ -32,29 +33,13 @@ logger = logging.getLogger(__name__)
 
 HEAD_WIDTH = number(int, 1, 16384, why="published heads are 256 to 16384 wide")
 
-_ONCE_OR_TWICE = "once for both views, or twice: view 1's, then view 2's"
 VIEWS = Group(
     "Augmentation parameters",
     (
-        Key("scale", (0.08, 1.0), number(float, 0, 1, above=0), "crop area, as a share of the image", nargs="+"),
-        Key("ratio", (0.75, 4 / 3), number(float, 0.01, 100), "width / height of the crop", nargs="+"),
-        Key("hflip", (0.5,), FRACTION, "probability of mirroring", nargs="+"),
-        Key(
-            "color_jitter",
-            (0.4, 0.4, 0.2, 0.1),
-            number(float, 0, 10, why="1 goes from black to white"),
-            "strength of brightness, contrast, saturation and hue",
-            nargs="+",
-        ),
-        Key("color_jitter_prob", (0.8,), FRACTION, "probability of the jitter", nargs="+"),
-        Key("jitter", "deepmind", str, "whose formulas of the jitter", choices=("deepmind", "torchvision")),
-        Key("grayscale_prob", (0.2,), FRACTION, "probability of dropping the colour", nargs="+"),
-        Key("blur_prob", (1.0, 0.1), FRACTION, "probability of the blur", nargs="+"),
-        Key("blur_sigma", (0.1, 2.0), number(float, 0.01, 1000), "range of the blur's sigma, in pixels", nargs="+"),
-        Key("solarize_prob", (0.0, 0.2), FRACTION, "probability of inverting bright pixels", nargs="+"),
-        Key("solarize_threshold", (128,), number(int, 0, 256), "grey level from which pixels are inverted", nargs="+"),
+        Key("jitter", "deepmind", str, "whose formulas of the colour jitter", choices=tuple(JITTER_OPERATIONS)),
+        *(Key(name, view.default, view.parse, view.help, nargs="+") for name, view in PER_VIEW.items()),
     ),
-    f"Keys that take several numbers take them {_ONCE_OR_TWICE}.",
+    "Numbers of a view stand once for both views, or twice: view 1's, then view 2's.",
 )
 
 BYOL_KEYS = Group(

@@ -18,7 +18,7 @@ from mindbyol.command import Parser, one_line_errors, packages  # noqa: E402
 with packages():
     from mindbyol.checkpoint import digest
     from mindbyol.config.values import IMAGE_SIZE, WORKERS, number
-    from mindbyol.data import EvalTransform, create_source
+    from mindbyol.data import EvalTransform, LoaderSettings, create_source
     from mindbyol.data.names import printable
     from mindbyol.evaluation.embedding import Embedding
     from mindbyol.evaluation.features import FeatureExtractor
@@ -65,10 +65,9 @@ def main(argv=None):
         EvalTransform(size, args.crop_pct),
         args.output,
         f"{digest(online)} {card['padding']} {size} {args.crop_pct}",
-        args.batch_size,
-        world.rank,
-        world.ranks,
-        {"num_parallel_workers": args.num_parallel_workers},
+        LoaderSettings(
+            args.batch_size, rank=world.rank, ranks=world.ranks, num_parallel_workers=args.num_parallel_workers
+        ),
     )
     print(f"{weights.found}; {source.description}; {size} px, crop {args.crop_pct}, padding {card['padding']}")
     if embedding.run(FeatureExtractor(build(weights), card["mean"], card["std"]), progress=world.rank == 0):

@@ -1,7 +1,7 @@
 """Shows what a recipe makes of its images, before a long run: a PNG of the original and the two views of a few images,
 with the operations that were drawn for each view.
 
-    python scripts/preview.py --config configs/byol/byol_resnet50_imagenet_ascend.yaml --data_dir imagenet
+    python scripts/preview.py --config configs/byol/byol_resnet50_imagenet_100e_ascend.yaml --data_dir imagenet
     python scripts/preview.py --output views.png --images 6 --epoch 3 --config ...
 
 The views are those that training sees in this epoch, to the bit. All other flags are those of train.py.
@@ -23,8 +23,8 @@ with packages():
 
     from mindbyol.config.values import LARGEST_INT, number
     from mindbyol.data import DataError, source_from_args, two_view_transform_from_args
-    from mindbyol.data.augmentation import permutation
     from mindbyol.data.decode import decode
+    from mindbyol.data.keyed_random import permutation
     from mindbyol.data.names import printable
     from mindbyol.weights.files import check_output
 
@@ -65,7 +65,7 @@ def draw_grid(source, transform, seed, epoch, indices):
         row[0].imshow(image[::step, ::step])
         name = cut(Path(source.name(index)).name)
         row[0].set_xlabel(f"{name}\n{image.shape[1]} x {image.shape[0]}", parse_math=False)  # "$" is just "$".
-        for view, pixels in enumerate(transform(image, seed, epoch, index)):
+        for view, pixels in enumerate(transform(image, seed, epoch, index).values()):
             row[view + 1].imshow(pixels.transpose(1, 2, 0))
             row[view + 1].set_xlabel(describe(transform.operations(image, seed, epoch, index, view)), fontsize=8)
         for axis, title in zip(row, ("original", "view 1", "view 2")):

@@ -5,6 +5,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from mindbyol.data.views import TwoViewTransform
+
 
 def _running():
     """Yields id, parent and session of every process that has not ended."""
@@ -35,12 +37,11 @@ def wait_until_gone(session, seconds=60):
     return left
 
 
-class Hangs:
+class Hangs(TwoViewTransform):
     """A transform that waits, at image 5, for a writer to a pipe who never comes: as long as a storage that is gone."""
 
-    size, views = 32, 2
-
     def __init__(self, pipe):
+        super().__init__(size=32)
         self._pipe = str(pipe)
 
     def __call__(self, image, seed, epoch, index, out):

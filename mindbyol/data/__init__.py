@@ -4,24 +4,9 @@ The functions here turn the recipe (the namespace of `config.parse_args`) into t
 """
 
 from mindbyol.data.decode import DataError  # noqa: F401  (what a loader raises in the middle of a run)
-from mindbyol.data.loader import EvalLoader, PretrainLoader
+from mindbyol.data.loader import EvalLoader, LoaderSettings, PretrainLoader
 from mindbyol.data.sources import create_source
-from mindbyol.data.views import EvalTransform, TwoViewTransform
-
-_VIEW_KEYS = (
-    "interpolation",
-    "jitter",
-    "scale",
-    "ratio",
-    "hflip",
-    "color_jitter",
-    "color_jitter_prob",
-    "grayscale_prob",
-    "blur_prob",
-    "blur_sigma",
-    "solarize_prob",
-    "solarize_threshold",
-)
+from mindbyol.data.views import PER_VIEW, EvalTransform, TwoViewTransform
 
 
 def source_from_args(args, split, num_samples=None):
@@ -31,7 +16,8 @@ def source_from_args(args, split, num_samples=None):
 
 def two_view_transform_from_args(args):
     """The augmentation of the recipe."""
-    return TwoViewTransform(size=args.image_resize, **{key: getattr(args, key) for key in _VIEW_KEYS})
+    per_view = {key: getattr(args, key) for key in PER_VIEW}
+    return TwoViewTransform(args.image_resize, args.interpolation, args.jitter, **per_view)
 
 
 def eval_transform_from_args(args):
@@ -41,32 +27,24 @@ def eval_transform_from_args(args):
 
 def pretrain_loader_from_args(args, source, rank=0, ranks=1, batches_per_epoch=None, start_batch=0):
     """The loader of a pretraining run; see `PretrainLoader` for the arguments that the recipe does not give."""
-    return PretrainLoader(
-        source,
-        two_view_transform_from_args(args),
-        args.batch_size,
-        args.epoch_size,
-        seed=args.seed,
-        batches_per_epoch=batches_per_epoch,
-        rank=rank,
-        ranks=ranks,
-        start_batch=start_batch,
-        num_parallel_workers=args.num_parallel_workers,
-        worker_type=args.worker_type,
-        on_bad_image=args.on_bad_image,
-        output_dir=args.ckpt_save_dir,
-    )
+    settings = _loader_settings(args, rank, ranks, args.ckpt_save_dir)
+    transform = two_view_transform_from_args(args)
+    return PretrainLoader(source, transform, settings, args.epoch_size, batches_per_epoch, start_batch)
 
 
 def eval_loader_from_args(args, source, rank=0, ranks=1):
     """The loader of an evaluation of `source`; see `EvalLoader`."""
-    return EvalLoader(
-        source,
-        eval_transform_from_args(args),
+    return EvalLoader(source, eval_transform_from_args(args), _loader_settings(args, rank, ranks))
+
+
+def _loader_settings(args, rank, ranks, output_dir=None):
+    return LoaderSettings(
         args.batch_size,
-        rank=rank,
-        ranks=ranks,
-        num_parallel_workers=args.num_parallel_workers,
-        worker_type=args.worker_type,
-        on_bad_image=args.on_bad_image,
+        args.seed,
+        rank,
+        ranks,
+        args.num_parallel_workers,
+        args.worker_type,
+        args.on_bad_image,
+        output_dir,
     )

@@ -1,4 +1,4 @@
-"""The views of an image: BYOL's augmentations, every random number a function of (seed, epoch, image, view).
+"""BYOL's augmentations: what is drawn for a view, and the operations on its pixels.
 
 The operations follow DeepMind's BYOL code: one-draw crop without antialiasing, additive brightness, contrast about the
 mean of each channel, saturation and hue in HSV, zero-padded blur. A view is worked on in place, one uint8 plane a
@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+
+from mindbyol.data.keyed_random import uniform
 
 INTERPOLATIONS = {"bicubic": cv2.INTER_CUBIC, "bilinear": cv2.INTER_LINEAR}
 JITTER_ORDERS = tuple(permutations(("brightness", "contrast", "saturation", "hue")))
@@ -43,9 +45,6 @@ class Draws(NamedTuple):
 def draw(seed, epoch, index, view):
     """Draws the random numbers of one view.
 
-    A counter-based generator (Philox 4x64, Salmon et al. 2011) is keyed by the seed and its counter set to (epoch,
-    index, view), so nothing has to be drawn before: any view of any epoch can be made alone, in any order.
-
     Args:
         seed (int): Seed of the run.
         epoch (int): Epoch, from 0.
@@ -53,31 +52,9 @@ def draw(seed, epoch, index, view):
         view (int): 0 for the first view, 1 for the second.
 
     Returns:
-        Draws: Uniform numbers in [0, 1) with 53 random bits.
+        Draws: Uniform numbers in [0, 1); see `keyed_random.uniform`.
     """
-    raw = _philox(seed, epoch, index, view).random_raw(len(Draws._fields))
-    return Draws(*((raw >> np.uint64(11)) * 2.0**-53).tolist())
-
-
-def permutation(seed, epoch, size):
-    """The order of an epoch: a permutation of range(size), a function of (seed, epoch) alone.
-
-    Args:
-        seed (int): Seed of the run.
-        epoch (int): Epoch, from 0.
-        size (int): Number of images.
-
-    Returns:
-        numpy.ndarray: int64, shape (size,).
-    """
-    # The view number keeps this stream apart from those of the images.
-    raw = _philox(seed, epoch, 0, 2**32).random_raw(size)
-    return np.argsort(raw, kind="stable")
-
-
-def _philox(seed, epoch, index, view):
-    key = np.array([seed % 2**64, 0], dtype=np.uint64)
-    return np.random.Philox(key=key, counter=np.array([0, view, index, epoch], dtype=np.uint64))
+    return Draws(*uniform(len(Draws._fields), seed, epoch, index, view).tolist())
 
 
 def crop_box(height, width, scale, ratio, draws):

@@ -33,7 +33,9 @@ class BadImages:
         self._listed = set()
         if self._file is not None and os.path.exists(self._file):
             if not os.path.isfile(self._file):
-                raise ValueError(f"{self._file} is not a file: remove it, unreadable images are listed there")
+                raise ValueError(
+                    f"ckpt_save_dir: {self._file} is not a file; remove it, unreadable images are listed there"
+                )
             with open(self._file, encoding="utf-8", errors="replace", newline="\n") as file:
                 self._listed = {line.split("\t")[0] for line in file}
 
@@ -49,7 +51,7 @@ class BadImages:
             replaced (list): What `BatchMaker.fill` returned.
 
         Returns:
-            numpy.ndarray: Indices of the images that are in the batch.
+            numpy.ndarray: Indices of the images that are in the batch; -1 for one that is left out.
 
         Raises:
             DataError: More than 1% of the images of the source, and more than one, cannot be read.
@@ -65,7 +67,8 @@ class BadImages:
             names = [f"{self._source.name(index)} ({reason})" for index, reason in self._reasons.items()]
             more = f" and {len(names) - 10} more" if len(names) > 10 else ""
             raise DataError(
-                f"{len(names)} of {self._source.description} cannot be read, more than {LIMIT:.0%}: "
+                f"dataset: {len(names)} of {self._source.description} cannot be read, more than {LIMIT:.0%}; mend "
+                "or remove them: "
                 f"{', '.join(names[:10])}{more}{f'; all are in {self._file}' if self._file else ''}"
             )
         return used

@@ -53,7 +53,7 @@ class BinaryFiles:
         self._dataset = dataset
         split = "test" if split == "val" else split
         if split not in _SPLITS[dataset]:
-            raise ValueError(f"{dataset} has no split {split!r}; there are {', '.join(_SPLITS[dataset])}")
+            raise ValueError(f"dataset: {dataset} has no split {split!r}; choose one of {', '.join(_SPLITS[dataset])}")
         folder = _find_folder(dataset, data_dir, _SPLITS[dataset][split], download)
         self._files = [folder / name for name in _SPLITS[dataset][split]]
         self._open()
@@ -68,7 +68,10 @@ class BinaryFiles:
         record = _LABEL_BYTES[self._dataset] + 3 * side * side
         for file in self._files:
             if file.stat().st_size == 0 or file.stat().st_size % record:
-                raise ValueError(f"{file} has {file.stat().st_size} bytes, not a multiple of {record}: it is damaged")
+                raise ValueError(
+                    f"data_dir: {file} has {file.stat().st_size} bytes, not a multiple of {record}: it is "
+                    "damaged; fetch it again"
+                )
         self._records = [np.memmap(file, np.uint8, "r").reshape(-1, record) for file in self._files]
         self._starts = np.cumsum([0] + [len(records) for records in self._records])
 
@@ -78,10 +81,14 @@ class BinaryFiles:
                 return None
             file = self._files[0].with_name(self._files[0].name.replace("_X", "_y"))
             if not file.is_file():
-                raise FileNotFoundError(f"{file}, the labels of {self._files[0].name}, is not there")
+                raise FileNotFoundError(
+                    f"data_dir: {file}, the labels of {self._files[0].name}, is not there; put it beside them"
+                )
             stored = np.fromfile(file, np.uint8)
             if len(stored) != len(self):
-                raise ValueError(f"{file} holds {len(stored)} labels for {len(self)} images")
+                raise ValueError(
+                    f"data_dir: {file} holds {len(stored)} labels for {len(self)} images; fetch labels and images again"
+                )
             return self._checked(file, stored, first=1)
         column = _LABEL_BYTES[self._dataset] - 1
         parts = zip(self._files, self._records)
@@ -93,8 +100,8 @@ class BinaryFiles:
         wrong = np.flatnonzero((labels < 0) | (labels >= len(self.class_names)))
         if len(wrong):
             raise ValueError(
-                f"{file}: the label of image {wrong[0]}, counted from 0, is {stored[wrong[0]]}; the labels of "
-                f"{self._dataset} are {first}..{len(self.class_names) - 1 + first}: the file is damaged"
+                f"data_dir: {file}: the label of image {wrong[0]}, counted from 0, is {stored[wrong[0]]}; the labels "
+                f"of {self._dataset} are {first}..{len(self.class_names) - 1 + first}: it is damaged; fetch it again"
             )
         return labels
 
@@ -135,7 +142,7 @@ class Digits:
 
     def __init__(self, split):
         if split not in ("train", "val"):
-            raise ValueError(f"digits has no split {split!r}; there are train, val")
+            raise ValueError(f"dataset: digits has no split {split!r}; choose one of train, val")
         from sklearn.datasets import load_digits  # Takes a second, and only this data set needs it.
 
         digits = load_digits()
@@ -170,7 +177,7 @@ def _read_class_names(file, classes):
     names = file.read_text(encoding="utf-8", errors="replace").split()
     if len(names) != classes:
         raise ValueError(
-            f"{file} names {len(names)} classes, not {classes}: mend it, or remove it (numbers do as well)"
+            f"data_dir: {file} names {len(names)} classes, not {classes}; mend it, or remove it (numbers do as well)"
         )
     return names
 
@@ -183,8 +190,8 @@ def _find_folder(dataset, data_dir, files, download):
     url, md5 = ARCHIVES[dataset]
     if not download:
         raise FileNotFoundError(
-            f"{', '.join(files)} of {dataset} not found in {folders[0]} or {folders[1]}: unpack {url} into {data_dir}, "
-            "or set dataset_download: True"
+            f"data_dir: {', '.join(files)} of {dataset} are not in {folders[0]} or {folders[1]}; unpack {url} into "
+            f"{data_dir}, or set dataset_download: True"
         )
     download_archive(url, md5, data_dir)
     return folders[1]
@@ -212,13 +219,15 @@ def download_archive(url, md5, data_dir):
         except OSError as error:
             os.unlink(beside)
             raise OSError(
-                f"{url} cannot be downloaded ({error}): put the file into {data_dir} and start again"
+                f"dataset_download: {url} cannot be downloaded ({error}); put the file into {data_dir} and start again"
             ) from error
     digest = hashlib.md5()
     with open(archive, "rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     if digest.hexdigest() != md5:
-        raise ValueError(f"{archive} is not the published archive (MD5 {digest.hexdigest()}, not {md5}): remove it")
+        raise ValueError(
+            f"data_dir: {archive} is not the published archive (MD5 {digest.hexdigest()}, not {md5}); remove it"
+        )
     with tarfile.open(archive) as tar:
         tar.extractall(data_dir)

@@ -50,7 +50,7 @@ def decode(item):
         raise BadImage("the JPEG file is cut off")
     width, height = _size(item)
     if width * height > MAX_PIXELS:
-        raise BadImage(f"{width} x {height} are more than {MAX_PIXELS:,} pixels: make the image smaller")
+        raise BadImage(f"{width} x {height} are more than {MAX_PIXELS:,} pixels; make the image smaller")
     encoded = np.frombuffer(item, np.uint8)
     try:
         if _READ_RGB is not None:
@@ -75,7 +75,7 @@ def _size(data):
         with Image.open(io.BytesIO(data)) as image:
             return image.size
     except Image.DecompressionBombError as error:
-        raise BadImage(f"more than {MAX_PIXELS:,} pixels: make the image smaller") from error
+        raise BadImage(f"more than {MAX_PIXELS:,} pixels; make the image smaller") from error
     except Exception:  # Pillow's parsers again; decoding will tell what is wrong.
         return 0, 0
 

@@ -144,7 +144,9 @@ class _Scan:
                 yield name
             if len(labels) == before:
                 where = printable(os.fsdecode(os.path.join(self._root, folder)))
-                raise ValueError(f"The class folder {where} holds no image: remove it, or put its images there")
+                raise ValueError(
+                    f"data_dir: the class folder {where} holds no image; remove it, or put its images there"
+                )
 
     def _walk(self, folder, above):
         identity = self._identity(folder)

@@ -36,13 +36,13 @@ def index_list(data_dir, list_file, cache_from=CACHE_FROM):
         labels = array.array("i")
         index = FileIndex.from_names(_names(path, labels))
         if not labels:
-            raise ValueError(f"{path} names no image")
+            raise ValueError(f"data_dir: {path} names no image; write lines of 'relative/path label'")
         largest = max(labels)
         if largest >= max(_CLASSES, len(labels)):
+            where = f"data_dir: {path}:{_line_of(path, labels.index(largest))}"
             raise ValueError(
-                f"{path}:{_line_of(path, labels.index(largest))}: the label {largest} makes {largest + 1:,} classes of "
-                f"{len(labels):,} images; labels are 0, 1, 2, ..., and must lie below {_CLASSES:,} or below the number "
-                "of images"
+                f"{where}: the label {largest} makes {largest + 1:,} classes of {len(labels):,} images; labels are 0, "
+                f"1, 2, ..., and must lie below {_CLASSES:,} or below the number of images"
             )
         index.labels = np.array(labels, np.int32)
         index.class_names = [str(label) for label in range(largest + 1)]
@@ -59,10 +59,12 @@ def _names(path, labels):
             if not (name and label.isdigit() and len(label) < 10 and len(line) < _LONGEST_LINE):
                 if not line.strip():
                     continue
-                raise ValueError(f"{path}:{number}: {_shown(line)} is not 'relative/path label'")
+                raise ValueError(
+                    f"data_dir: {path}:{number}: {_shown(line)} is not 'relative/path label'; mend the line"
+                )
             # `0 in` and count: `b".." in name` takes five times as long.
             if name.startswith(b"/") or name.count(b"..") or 0 in name:
-                _check_inside(name, f"{path}:{number}: {_shown(name)}", path)
+                _check_inside(name, f"data_dir: {path}:{number}: {_shown(name)}", path)
             labels.append(int(label))
             yield name.rstrip()
 
@@ -73,11 +75,11 @@ def _lines(file):
 
 def _check_inside(name, where, path):
     if b"\0" in name:
-        raise ValueError(f"{where} holds a NUL byte; no file has such a name")
+        raise ValueError(f"{where} holds a NUL byte, and no file has such a name; mend the line")
     if name.startswith(b"/"):
         raise ValueError(f"{where} is absolute; write it relative to {os.path.dirname(path)}")
     if b".." in name.split(b"/"):
-        raise ValueError(f"{where} leads up with '..'; the images must lie below the list")
+        raise ValueError(f"{where} leads up with '..'; move the images below the list")
 
 
 def _line_of(path, image):

@@ -30,6 +30,7 @@ _SCHEMA = {
 }
 _FORBIDDEN = set("\\/:*?\"<>|`&';")  # In names of MindRecord files.
 _LENGTH_BYTES = 8  # In front of each image.
+_BROKEN = "start again, on another disk if that does not help"
 
 
 class MindRecordFiles:
@@ -48,10 +49,12 @@ class MindRecordFiles:
         description = Path(data_dir) / f"{split}.json"
         if not description.is_file():
             there = ", ".join(sorted(file.stem for file in Path(data_dir).glob("*.json"))) or "none"
-            raise FileNotFoundError(f"{description} is not there; splits in {data_dir}: {there}")
+            raise FileNotFoundError(f"data_dir: {description} is not there; splits in {data_dir}: {there}")
         content = _read_description(description)
         if not content["complete"]:
-            raise ValueError(f"{description} is not complete: start make_mindrecord.py again, it goes on where it was")
+            raise ValueError(
+                f"data_dir: {description} is not complete; start make_mindrecord.py again, it goes on where it was"
+            )
         self._files = [str(Path(data_dir) / shard["file"]) for shard in content["shards"]]
         tables = [_read_index(file) for file in self._files]
         for file, table, shard in zip(self._files, tables, content["shards"]):
@@ -132,7 +135,9 @@ def write_split(source, output_dir, split, shard_bytes):
             raise ValueError(f"{description} is no regular file: remove it, or choose another folder")
         found = _read_description(description)
         if any(found[key] != content[key] for key in ("description", "images", "has_labels", "class_names")):
-            raise ValueError(f"{description} is of another data set ({found['description']}): choose another folder")
+            raise ValueError(
+                f"output_dir: {description} is of another data set ({found['description']}); choose another folder"
+            )
         content.update(shards=found["shards"], complete=found["complete"])
         logger.info("%d shards of %s are there already", len(content["shards"]), description)
     done = sum(shard["images"] for shard in content["shards"])
@@ -164,9 +169,11 @@ def _write_shard(source, first, output_dir, file, shard_bytes):
             try:
                 image = _image_file(source[index])
             except BadImage as error:
-                raise ValueError(f"{source.name(index)}: {error}: remove it, and call again to go on") from error
+                raise ValueError(
+                    f"data_dir: {source.name(index)}: {error}; remove it, and call again to go on"
+                ) from error
             if not image:
-                raise ValueError(f"{source.name(index)} is an empty file: remove it, and call again to go on")
+                raise ValueError(f"data_dir: {source.name(index)} is an empty file; remove it, and call again to go on")
             rows.append({"number": index, "label": label, "name": source.name(index), "image": image})
             size += len(image)
             index += 1
@@ -185,15 +192,17 @@ def _write_shard(source, first, output_dir, file, shard_bytes):
 def _check_shard(source, first, stop, path):
     table = _read_index(path)
     if not np.array_equal(table["number"], np.arange(first, stop)):
-        raise RuntimeError(f"{path}: the index does not list images {first} to {stop - 1}")
+        raise RuntimeError(f"output_dir: {path}: the index does not list images {first} to {stop - 1}; {_BROKEN}")
     if source.labels is not None and not np.array_equal(table["label"], source.labels[first:stop]):
-        raise RuntimeError(f"{path}: the labels are not those of the source")
+        raise RuntimeError(f"output_dir: {path}: the labels are not those of the source; {_BROKEN}")
     with open(path, "rb") as shard:
         for index in range(first, stop):
             shard.seek(int(table["start"][index - first]))
             stored = shard.read(int(table["end"][index - first] - table["start"][index - first]))
             if stored != _image_file(source[index]):
-                raise RuntimeError(f"{path}: {source.name(index)} does not read back as it was written")
+                raise RuntimeError(
+                    f"output_dir: {path}: {source.name(index)} does not read back as it was written; {_BROKEN}"
+                )
 
 
 def _image_file(item):
@@ -222,7 +231,7 @@ def _read_description(file):
     except (ValueError, RecursionError, KeyError, TypeError):
         whole = False
     if not whole:
-        raise ValueError(f"{file} is damaged, or does not describe a split: make the split again")
+        raise ValueError(f"{file}: is damaged, or does not describe a split; make the split again")
     return content
 
 
@@ -237,13 +246,13 @@ def _check_index(file, table, shard, content):
         or os.path.getsize(file) < table["end"].max(initial=1)
         or (content["has_labels"] and not ((0 <= labels) & (labels < len(content["class_names"]))).all())
     ):
-        raise ValueError(f"{file} is damaged, or from another split: make it again")
+        raise ValueError(f"{file}: is damaged, or from another split; make it again")
 
 
 def _read_index(file):
     """Reads number, label and place (start and end in the file) of the images of a shard, in order."""
     if not os.path.isfile(file) or not os.path.isfile(f"{file}.db"):
-        raise FileNotFoundError(f"{file} or its index {file}.db is not there")
+        raise FileNotFoundError(f"{file}: it, or its index {file}.db, is not there; make it again")
     try:
         with open(file, "rb") as shard:
             length = int.from_bytes(shard.read(8), "little")
@@ -256,7 +265,7 @@ def _read_index(file):
         number, label, page, start, end = flat.reshape(-1, 5).T
         page_start = header["header_size"] + page * header["page_size"]
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError, sqlite3.Error) as error:
-        raise ValueError(f"{file}, or its index {file}.db, is damaged: make it again") from error
+        raise ValueError(f"{file}: it, or its index {file}.db, is damaged; make it again") from error
     return {
         "number": number,
         "label": label.astype(np.int32),

@@ -2,6 +2,14 @@
 
 `source[i]` is the image as it is stored: the bytes of a file, or uint8 RGB pixels; `decode.decode` takes both. Sources
 hold no order and no randomness. They can be pickled, and are then small.
+
+`source.labels` is None or an array of any shape (N, ...) and dtype: int32 (N,), one class an image; or, say, int8
+(N, 20), of several classes which are there (1), are not (0), or do not count (-1).
+
+A source may also have `source.target(i)`: what has to be transformed together with the image, such as a mask, or boxes
+with their classes. It reads and decodes, and raises OSError or `decode.BadImage` as reading an image does: then the
+image counts as unreadable, too. What a target looks like is a matter between a source and the transforms that take
+targets; others are not given them. A source without targets has no such attribute.
 """
 
 import hashlib
@@ -39,7 +47,7 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
         num_samples (int): Take only so many images, evenly spaced over the data set.
 
     Returns:
-        Source: With `len(source)`, `source[i]`, `source.name(i)`, `source.labels` (int32 array or None),
+        Source: With `len(source)`, `source[i]`, `source.name(i)`, `source.labels` (array or None),
         `source.class_names` (list[str] or None) and `source.description`.
 
     Raises:
@@ -47,7 +55,7 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
         ValueError: The data set is unknown, empty or damaged.
     """
     if dataset not in DATASETS:
-        raise ValueError(f"dataset is {dataset!r}; choose one of {', '.join(DATASETS)}")
+        raise ValueError(f"dataset: {dataset!r} is not known; choose one of {', '.join(DATASETS)}")
     whole = dataset == "folder" and split == "."
     if not whole and (os.path.isabs(split) or os.path.normpath(split).split(os.sep)[0] in (".", "..")):
         raise ValueError(f"split '{split}' is data_dir itself, or not in it: name a part of the data set")
@@ -55,9 +63,9 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
         source = Digits(split)
     else:
         if not data_dir:
-            raise ValueError(f"dataset {dataset} needs data_dir: the folder that holds it")
+            raise ValueError(f"data_dir: is empty; name the folder that holds {dataset}")
         if not os.path.isdir(data_dir) and not download:
-            raise FileNotFoundError(f"data_dir {data_dir} is not a folder")
+            raise FileNotFoundError(f"data_dir: {data_dir} is not a folder; name the one that holds {dataset}")
         if dataset == "imagenet":
             source = _open_imagenet(Path(data_dir), split)
         elif dataset == "folder":
@@ -145,6 +153,12 @@ class Subset:
     def name(self, index):
         return self._source.name(int(self._indices[index]))
 
+    @property
+    def target(self):
+        """The method `target(index)`; there is none if the source has none."""
+        of_source = self._source.target
+        return lambda index: of_source(int(self._indices[index]))
+
 
 def fingerprint(source, sample=1000):
     """What tells a data set from another one with as many images.
@@ -167,7 +181,7 @@ def fingerprint(source, sample=1000):
             contents.update(source[index])
         else:
             contents.update(b"%d\n" % (os.path.getsize(path) if os.path.exists(path) else -1))
-    labels = hashlib.sha256(b"" if source.labels is None else np.ascontiguousarray(source.labels, np.int32))
+    labels = hashlib.sha256(b"" if source.labels is None else np.ascontiguousarray(source.labels))
     return {"names": names.hexdigest(), "contents": contents.hexdigest(), "labels": labels.hexdigest()}
 
 
@@ -181,7 +195,7 @@ def _path(source, index):
 def evenly_spaced(source, count):
     """Takes `count` images, evenly spaced over a source: of sorted classes, about the same share of each."""
     if not 0 < count <= len(source):
-        raise ValueError(f"num_samples is {count}; it must lie in 1..{len(source)} ({source.description})")
+        raise ValueError(f"num_samples: {count} is not within 1..{len(source)} ({source.description}); lower it")
     return Subset(source, np.arange(count, dtype=np.int64) * len(source) // count)
 
 
@@ -196,10 +210,12 @@ def _open_imagenet(data_dir, split):
         return _open_list(data_dir, split, list_file)
     root = data_dir / split
     if not root.is_dir():
-        raise FileNotFoundError(f"neither {root} nor {list_file} is there; {_what_is_there(data_dir)}")
+        raise FileNotFoundError(f"data_dir: neither {root} nor {list_file} is there; {_what_is_there(data_dir)}")
     index = index_images(root, with_classes=True)
     if not len(index):
-        raise ValueError(f"{root} holds no folders with images, one a class; images without classes: dataset folder")
+        raise ValueError(
+            f"data_dir: {root} holds no folders with images, one a class; without classes set dataset: folder"
+        )
     return ImageFiles(root, index, f"imagenet {split}")
 
 
@@ -208,7 +224,8 @@ def _open_list(data_dir, split, list_file):
     roots = [root for root in (data_dir, data_dir / split) if (root / index[0]).is_file()]
     if not roots:
         raise FileNotFoundError(
-            f"{printable(index[0])}, the first image of {list_file}, is no file in {data_dir} or {data_dir / split}"
+            f"data_dir: {printable(index[0])}, the first image of {list_file}, is no file in {data_dir} or "
+            f"{data_dir / split}; mend the list, or put the images there"
         )
     return ImageFiles(roots[0], index, f"imagenet {split} ({list_file.name})")
 
@@ -217,11 +234,11 @@ def _open_folder(data_dir, split):
     root = data_dir / split
     if not root.is_dir():
         if split != "train":
-            raise FileNotFoundError(f"{root} is not there; {_what_is_there(data_dir)}")
+            raise FileNotFoundError(f"data_dir: {root} is not there; {_what_is_there(data_dir)}")
         root = data_dir
     index = index_images(root, with_classes=False)
     if not len(index):
-        raise ValueError(f"{root} holds no image file at any depth")
+        raise ValueError(f"data_dir: {root} holds no image file at any depth; name the folder that holds the images")
     return ImageFiles(root, index, f"folder {printable(root.name)}")
 
 

@@ -1,146 +1,77 @@
-"""From an image to its views: which operations are drawn, and carrying them out."""
+"""From an image to its views: which operations are drawn, and carrying them out.
 
-from dataclasses import dataclass, fields
+A transform declares what it makes of one image: `outputs()` maps a name to the shape and dtype of an array, in order.
+Called as `transform(image, seed=..., epoch=..., index=..., out=...)`, it writes these arrays to those of `out`, whole:
+what was there before is another image's. Lists of any length, such as boxes, are filled up, and a bool array says which
+entries are meant. Where `takes_target` is true, what `source.target(index)` gave follows the image.
+"""
 
 import cv2
 import numpy as np
 
-from mindbyol.data import augmentation as ops
+from mindbyol.data import augmentation
+from mindbyol.data.view_recipe import PER_VIEW, view_recipes  # noqa: F401  (PER_VIEW is known from here)
 
 
 def _hue(planes, turn):
-    ops.adjust_hsv(planes, hue=turn)
+    augmentation.adjust_hsv(planes, hue=turn)
 
 
 def _saturation_and_hue(planes, factor_and_turn):
-    ops.adjust_hsv(planes, *factor_and_turn)
+    augmentation.adjust_hsv(planes, *factor_and_turn)
 
 
 JITTER_OPERATIONS = {
     "deepmind": {
-        "brightness": ops.adjust_brightness,
-        "contrast": ops.adjust_contrast,
-        "saturation": ops.adjust_saturation,
+        "brightness": augmentation.adjust_brightness,
+        "contrast": augmentation.adjust_contrast,
+        "saturation": augmentation.adjust_saturation,
         "hue": _hue,
         "saturation and hue": _saturation_and_hue,
     },
     "torchvision": {
-        "brightness": ops.torchvision_brightness,
-        "contrast": ops.torchvision_contrast,
-        "saturation": ops.torchvision_saturation,
+        "brightness": augmentation.torchvision_brightness,
+        "contrast": augmentation.torchvision_contrast,
+        "saturation": augmentation.torchvision_saturation,
         "hue": _hue,
     },
 }
 
 
-@dataclass(frozen=True)
-class ViewRecipe:
-    """What may happen to one view; the names are those of the recipe keys.
-
-    Attributes:
-        scale (tuple[float, float]): Range of the crop's share of the image's area.
-        ratio (tuple[float, float]): Range of the crop's width / height.
-        hflip (float): Probability of the horizontal flip.
-        color_jitter (tuple[float, float, float, float]): Strength of brightness, contrast, saturation and hue.
-        color_jitter_prob (float): Probability of the colour jitter.
-        grayscale_prob (float): Probability of dropping the colour.
-        blur_prob (float): Probability of the blur.
-        blur_sigma (tuple[float, float]): Range of the blur's standard deviation in pixels.
-        solarize_prob (float): Probability of solarizing.
-        solarize_threshold (float): Values from here on, of 255, are inverted.
-    """
-
-    scale: tuple
-    ratio: tuple
-    hflip: float
-    color_jitter: tuple
-    color_jitter_prob: float
-    grayscale_prob: float
-    blur_prob: float
-    blur_sigma: tuple
-    solarize_prob: float
-    solarize_threshold: float
-
-    def __post_init__(self):
-        for field in fields(self):
-            if field.name == "hflip" or field.name.endswith("_prob"):
-                _check(0 <= getattr(self, field.name) <= 1, field.name, getattr(self, field.name), "lie in [0, 1]")
-        low, high = self.scale
-        _check(0 < low <= high <= 1, "scale", self.scale, "be two shares of the area, 0 < low <= high <= 1")
-        low, high = self.ratio
-        _check(0 < low <= high, "ratio", self.ratio, "be two positive numbers, low <= high")
-        low, high = self.blur_sigma
-        _check(0 < low <= high, "blur_sigma", self.blur_sigma, "be two positive numbers, low <= high")
-        _check(
-            all(strength >= 0 for strength in self.color_jitter), "color_jitter", self.color_jitter, "not be negative"
-        )
-        _check(
-            self.color_jitter[3] <= 0.5, "color_jitter", self.color_jitter, "have a hue of at most 0.5 (half a turn)"
-        )
-        _check(0 <= self.solarize_threshold <= 256, "solarize_threshold", self.solarize_threshold, "lie in [0, 256]")
-
-
-def _check(holds, key, value, rule):
-    if not holds:
-        raise ValueError(f"{key} is {value}; it must {rule}")
-
-
 class TwoViewTransform:
     """Makes the two views of an image.
-
-    Each argument from `scale` on holds for both views, or is a sequence of twice as many numbers: those of the first
-    view, then those of the second.
 
     Args:
         size (int): Side of the views in pixels (`image_resize`).
         interpolation (str): "bicubic" or "bilinear".
         jitter (str): Formulas of the colour jitter, "deepmind" or "torchvision".
-        scale, ratio, hflip, ...: See `ViewRecipe`; the defaults are the paper's (BYOL, table 6).
+        **per_view: Keys of `PER_VIEW`, such as `scale` or `blur_prob`: the numbers of one view for both, or those of
+            the first view, then those of the second; by default the paper's.
 
     Raises:
+        TypeError: There is no such key.
         ValueError: A value is out of range, or there are not as many numbers as one or two views take.
     """
 
-    views = 2
+    takes_target = False
 
-    def __init__(
-        self,
-        size=224,
-        interpolation="bicubic",
-        jitter="deepmind",
-        scale=(0.08, 1.0),
-        ratio=(3 / 4, 4 / 3),
-        hflip=0.5,
-        color_jitter=(0.4, 0.4, 0.2, 0.1),
-        color_jitter_prob=0.8,
-        grayscale_prob=0.2,
-        blur_prob=(1.0, 0.1),
-        blur_sigma=(0.1, 2.0),
-        solarize_prob=(0.0, 0.2),
-        solarize_threshold=128,
-    ):
+    def __init__(self, size=224, interpolation="bicubic", jitter="deepmind", **per_view):
         if size < 1:
-            raise ValueError(f"image_resize is {size}; it must be a positive number of pixels")
-        if interpolation not in ops.INTERPOLATIONS:
-            raise ValueError(f"interpolation is {interpolation!r}; choose one of {', '.join(ops.INTERPOLATIONS)}")
+            raise ValueError(f"image_resize: {size} is below 1; it is the side of a view in pixels")
+        if interpolation not in augmentation.INTERPOLATIONS:
+            raise ValueError(
+                f"interpolation: {interpolation!r} is not known; choose one of {', '.join(augmentation.INTERPOLATIONS)}"
+            )
         if jitter not in JITTER_OPERATIONS:
-            raise ValueError(f"jitter is {jitter!r}; choose one of {', '.join(JITTER_OPERATIONS)}")
+            raise ValueError(f"jitter: {jitter!r} is not known; choose one of {', '.join(JITTER_OPERATIONS)}")
         self.size = size
         self.interpolation = interpolation
         self.jitter = jitter
-        per_view = {
-            "scale": _per_view("scale", scale, 2),
-            "ratio": _per_view("ratio", ratio, 2),
-            "hflip": _per_view("hflip", hflip, 1),
-            "color_jitter": _per_view("color_jitter", color_jitter, 4),
-            "color_jitter_prob": _per_view("color_jitter_prob", color_jitter_prob, 1),
-            "grayscale_prob": _per_view("grayscale_prob", grayscale_prob, 1),
-            "blur_prob": _per_view("blur_prob", blur_prob, 1),
-            "blur_sigma": _per_view("blur_sigma", blur_sigma, 2),
-            "solarize_prob": _per_view("solarize_prob", solarize_prob, 1),
-            "solarize_threshold": _per_view("solarize_threshold", solarize_threshold, 1),
-        }
-        self.recipes = tuple(ViewRecipe(**{key: both[v] for key, both in per_view.items()}) for v in range(2))
+        self.recipes = view_recipes(per_view)
+
+    def outputs(self):
+        """Returns {"view_1": ((3, size, size), uint8), "view_2": the same}."""
+        return {view: ((3, self.size, self.size), np.uint8) for view in ("view_1", "view_2")}
 
     def __call__(self, image, seed, epoch, index, out=None):
         """Makes the views of one image.
@@ -150,14 +81,14 @@ class TwoViewTransform:
             seed (int): Seed of the run.
             epoch (int): Epoch, from 0.
             index (int): Index of the image in its source.
-            out (numpy.ndarray): uint8 array of shape (2, 3, size, size) to write to; by default a new one.
+            out (dict[str, numpy.ndarray]): Arrays as `outputs` says to write to; by default new ones.
 
         Returns:
-            numpy.ndarray: uint8, shape (2, 3, size, size): the first view, then the second.
+            dict[str, numpy.ndarray]: `out`.
         """
-        out = np.empty((self.views, 3, self.size, self.size), np.uint8) if out is None else out
-        for view in range(self.views):
-            self._apply(self.operations(image, seed, epoch, index, view), image, out[view])
+        out = _new(self.outputs()) if out is None else out
+        for view, planes in enumerate(out.values()):
+            self._apply(self.operations(image, seed, epoch, index, view), image, planes)
         return out
 
     def operations(self, image, seed, epoch, index, view):
@@ -169,15 +100,15 @@ class TwoViewTransform:
             threshold of the solarization, or None.
         """
         recipe = self.recipes[view]
-        draws = ops.draw(seed, epoch, index, view)
-        drawn = [("crop", ops.crop_box(*image.shape[:2], recipe.scale, recipe.ratio, draws))]
+        draws = augmentation.draw(seed, epoch, index, view)
+        drawn = [("crop", augmentation.crop_box(*image.shape[:2], recipe.scale, recipe.ratio, draws))]
         if draws.flip < recipe.hflip:
             drawn.append(("flip", None))
         if draws.jitter < recipe.color_jitter_prob:
             drawn += self._jitter_operations(recipe.color_jitter, draws)
         if draws.grayscale < recipe.grayscale_prob:
             drawn.append(("grayscale", None))
-        if draws.blur < recipe.blur_prob and ops.blur_radius(self.size):
+        if draws.blur < recipe.blur_prob and augmentation.blur_radius(self.size):
             low, high = recipe.blur_sigma
             drawn.append(("blur", low + (high - low) * draws.sigma))
         if draws.solarize < recipe.solarize_prob:
@@ -186,7 +117,7 @@ class TwoViewTransform:
 
     def _jitter_operations(self, strengths, draws):
         brightness, contrast, saturation, hue = strengths
-        unit = {name: 2 * getattr(draws, name) - 1 for name in ops.JITTER_ORDERS[0]}
+        unit = {name: 2 * getattr(draws, name) - 1 for name in augmentation.JITTER_ORDERS[0]}
         value = {
             "brightness": brightness * unit["brightness"],
             "contrast": max(1 + contrast * unit["contrast"], 0),
@@ -195,15 +126,15 @@ class TwoViewTransform:
         }
         if self.jitter == "torchvision":
             value["brightness"] = max(1 + value["brightness"], 0)
-        order = ops.JITTER_ORDERS[int(draws.order * len(ops.JITTER_ORDERS))]
-        drawn = [(name, value[name]) for name in order if strengths[ops.JITTER_ORDERS[0].index(name)]]
+        order = augmentation.JITTER_ORDERS[int(draws.order * len(augmentation.JITTER_ORDERS))]
+        drawn = [(name, value[name]) for name in order if strengths[augmentation.JITTER_ORDERS[0].index(name)]]
         if self.jitter == "deepmind":
             drawn = _join_hsv(drawn)
         return drawn
 
     def _apply(self, operations, image, planes):
         (_, (top, left, height, width)), *rest = operations
-        pixels = ops.resize(image[top : top + height, left : left + width], self.size, self.interpolation)
+        pixels = augmentation.resize(image[top : top + height, left : left + width], self.size, self.interpolation)
         if rest and rest[0][0] == "flip":
             pixels = cv2.flip(pixels, 1)
             rest = rest[1:]
@@ -211,12 +142,12 @@ class TwoViewTransform:
         gray = False
         for name, value in rest:
             if name == "grayscale":
-                ops.to_luma(planes)
+                augmentation.to_luma(planes)
                 planes, all_planes, gray = planes[:1], planes, True
             elif name == "blur":
-                ops.blur(planes, value, ops.blur_radius(self.size))
+                augmentation.blur(planes, value, augmentation.blur_radius(self.size))
             elif name == "solarize":
-                ops.solarize(planes, value)
+                augmentation.solarize(planes, value)
             else:
                 JITTER_OPERATIONS[self.jitter][name](planes, value)
         if gray:
@@ -232,34 +163,44 @@ class EvalTransform:
         interpolation (str): "bicubic" or "bilinear", without antialiasing.
     """
 
-    views = 1
+    takes_target = False
 
     def __init__(self, size=224, crop_pct=0.875, interpolation="bicubic"):
         if not 0 < crop_pct <= 1:
-            raise ValueError(f"crop_pct is {crop_pct}; it must lie in (0, 1]")
-        if interpolation not in ops.INTERPOLATIONS:
-            raise ValueError(f"interpolation is {interpolation!r}; choose one of {', '.join(ops.INTERPOLATIONS)}")
+            raise ValueError(f"crop_pct: {crop_pct} is not above 0 and up to 1; it is a share of the shorter side")
+        if interpolation not in augmentation.INTERPOLATIONS:
+            raise ValueError(
+                f"interpolation: {interpolation!r} is not known; choose one of {', '.join(augmentation.INTERPOLATIONS)}"
+            )
         self.size = size
         self.crop_pct = crop_pct
         self.interpolation = interpolation
+
+    def outputs(self):
+        """Returns {"image": ((3, size, size), uint8)}."""
+        return {"image": ((3, self.size, self.size), np.uint8)}
 
     def __call__(self, image, seed=0, epoch=0, index=0, out=None):
         """Preprocesses one image; nothing is random, so seed, epoch and index do not matter.
 
         Args:
             image (numpy.ndarray): uint8 RGB, shape (height, width, 3).
-            out (numpy.ndarray): uint8 array of shape (1, 3, size, size) to write to; by default a new one.
+            out (dict[str, numpy.ndarray]): Arrays as `outputs` says to write to; by default new ones.
 
         Returns:
-            numpy.ndarray: uint8, shape (1, 3, size, size).
+            dict[str, numpy.ndarray]: `out`.
         """
-        out = np.empty((1, 3, self.size, self.size), np.uint8) if out is None else out
+        out = _new(self.outputs()) if out is None else out
         height, width = image.shape[:2]
         side = max(int(self.crop_pct * min(height, width)), 1)
         top, left = (height - side + 1) // 2, (width - side + 1) // 2
-        pixels = ops.resize(image[top : top + side, left : left + side], self.size, self.interpolation)
-        cv2.split(pixels, tuple(out[0]))
+        pixels = augmentation.resize(image[top : top + side, left : left + side], self.size, self.interpolation)
+        cv2.split(pixels, tuple(out["image"]))
         return out
+
+
+def _new(outputs):
+    return {name: np.empty(shape, dtype) for name, (shape, dtype) in outputs.items()}
 
 
 def _join_hsv(drawn):
@@ -270,16 +211,3 @@ def _join_hsv(drawn):
         values = dict(drawn)
         drawn[first : first + 2] = [("saturation and hue", (values["saturation"], values["hue"]))]
     return drawn
-
-
-def _per_view(key, value, count):
-    """Splits the value of a key into those of the two views; a single number stays a number."""
-    numbers = list(value) if isinstance(value, (list, tuple, np.ndarray)) else [value]
-    if len(numbers) == count:
-        numbers = numbers * 2
-    if len(numbers) != 2 * count or not all(isinstance(number, (int, float)) for number in numbers):
-        raise ValueError(
-            f"{key} is {value}; it takes {count} number{'s' * (count > 1)} for both views, "
-            f"or {2 * count}: those of the first view, then those of the second"
-        )
-    return (numbers[0], numbers[1]) if count == 1 else (tuple(numbers[:count]), tuple(numbers[count:]))

@@ -33,11 +33,10 @@ class ProcessWorkers(Workers):
     MindSpore's locked threads.
     """
 
-    def __init__(self, maker, batch_shape, workers, batches):
+    def __init__(self, maker, layout, workers, batches):
         self._context = multiprocessing.get_context("spawn")
-        self._batch_shape = batch_shape
-        self._blocks = [self._context.RawArray("B", int(np.prod(batch_shape))) for _ in range(batches)]
-        self._batches = [_as_batch(block, batch_shape) for block in self._blocks]
+        self._layout = layout
+        self._blocks = [self._context.RawArray("B", layout.nbytes) for _ in range(batches)]
         self._free = list(range(batches))
         # In shared memory too: through a pipe, the start of each process would wait until the one before reads it.
         pickled = pickle.dumps(maker)
@@ -52,10 +51,10 @@ class ProcessWorkers(Workers):
         return self._free.pop()
 
     def finish(self, batch):
-        """Returns the finished batch as an array that nobody else writes to."""
-        array = self._batches[batch].copy()
+        """Returns the arrays of the finished batch, to which nobody else writes."""
+        arrays = self._layout.arrays(np.frombuffer(self._blocks[batch], np.uint8).copy())
         self._free.append(batch)
-        return array
+        return arrays
 
     def close(self):
         """Ends all processes: each finishes the task that it has begun, or is killed when that takes long."""
@@ -72,7 +71,7 @@ class ProcessWorkers(Workers):
         atexit.unregister(self.close)
 
     def _new_worker(self):
-        process = _Process(self._context, (self._pickled_maker, self._blocks, self._batch_shape))
+        process = _Process(self._context, (self._pickled_maker, self._blocks, self._layout))
         self._processes.append(process)
         return process
 
@@ -117,8 +116,8 @@ class _Process:
             replaced, error, lines = self.connection.recv()
         except (EOFError, ConnectionError) as gone:
             raise DataError(
-                f"a data worker process died ({self._how()}); SIGKILL is often the kernel's answer to a lack of "
-                "memory: lower num_parallel_workers or batch_size, or use worker_type thread"
+                f"worker_type: a data worker process died ({self._how()}); SIGKILL is often the kernel's answer to a "
+                "lack of memory: lower num_parallel_workers or batch_size, or use worker_type thread"
             ) from gone
         if error is not None:
             raise error from RuntimeError(f"in a data worker process:\n{lines}")
@@ -150,15 +149,11 @@ def _undisturbed_start():
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _as_batch(block, shape):
-    return np.frombuffer(block, np.uint8).reshape(shape)
-
-
-def _serve(connection, pickled_maker, blocks, batch_shape):
+def _serve(connection, pickled_maker, blocks, layout):
     """What a worker process does: tasks, until the parent closes the connection or is gone."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     maker = pickle.loads(pickled_maker)
-    batches = [_as_batch(block, batch_shape) for block in blocks]
+    batches = [layout.arrays(block) for block in blocks]
     with suppress(EOFError, ConnectionError):
         while True:
             batch, *arguments = connection.recv()

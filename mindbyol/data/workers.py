@@ -1,4 +1,4 @@
-"""Workers that decode images and write their views straight into a batch: threads, or processes of their own."""
+"""Workers that read images and write what a transform makes of them into a batch; as threads."""
 
 import concurrent.futures
 import os
@@ -14,61 +14,86 @@ _MOST_REPLACEMENTS = 100
 
 
 class BatchMaker:
-    """Fills the rows of a batch with the views of images.
+    """Fills the rows of a batch with what a transform makes of images.
 
     Args:
-        source (Source): Where the images are from.
-        transform (callable): Writes the views of an image: `transform(image, seed, epoch, index, out=...)`.
+        source (Source): Where the images are from; see `sources`.
+        transform (callable): What becomes of an image; see `views`.
         seed (int): Seed of the run.
-        replace_bad (bool): Take the next readable image of the source for one that is not.
+        on_bad_image (str): At an unreadable image, "skip" takes the next readable one of the source, with its target,
+            "leave_out" leaves a row of zeros, and "stop" raises.
+
+    Raises:
+        ValueError: The transform needs targets, and the source has none.
     """
 
-    def __init__(self, source, transform, seed, replace_bad):
+    def __init__(self, source, transform, seed, on_bad_image):
+        if transform.takes_target and not hasattr(source, "target"):
+            raise ValueError(
+                f"dataset: {source.description} have no targets, such as masks or boxes, which "
+                f"{type(transform).__name__} needs; choose a data set that has them"
+            )
         self._source = source
         self._transform = transform
         self._seed = seed
-        self._replace_bad = replace_bad
+        self._on_bad_image = on_bad_image
 
-    def fill(self, batch, first_row, epoch, indices):
-        """Writes the views of the images `indices` to the rows from `first_row` on.
+    def fill(self, arrays, first_row, epoch, indices):
+        """Writes what becomes of the images `indices` to the rows from `first_row` on.
 
         A replaced image keeps the random numbers of the one in whose place it stands, so that the rule does not depend
         on who does the work.
 
         Args:
-            batch (numpy.ndarray): uint8, shape (views, batch, 3, size, size).
+            arrays (dict[str, numpy.ndarray]): The arrays of the batch, by name.
             first_row (int): Row of the first image.
             epoch (int): Epoch, from 0.
             indices (list[int]): Indices of the images in the source.
 
         Returns:
-            list[tuple[int, int, dict[int, str]]]: For each replaced image its row, the index of the image that was
-            used, and why those before it were not.
+            list[tuple[int, int, dict[int, str]]]: For each image that could not be read its row, the index of the
+            image that was used, or -1 if none was, and why those before it were not.
 
         Raises:
-            BadImage: An image cannot be read, and is not to be replaced.
+            BadImage: An image cannot be read, and the run is to stop; or too many in a row cannot.
         """
         replaced = []
         for row, index in enumerate(indices, first_row):
-            used, image, reasons = self._read(index)
-            self._transform(image, self._seed, epoch, index, out=batch[:, row])
+            out = {name: array[row, ...] for name, array in arrays.items()}
+            used, given, reasons = self._read(index)
+            if given is None:
+                for sample in out.values():
+                    sample[...] = 0
+            else:
+                self._transform(*given, seed=self._seed, epoch=epoch, index=index, out=out)
             if reasons:
                 replaced.append((row, used, reasons))
         return replaced
 
     def _read(self, index):
+        """Index of the first image from `index` on that can be read, what the transform gets of it, and `reasons`."""
         reasons = {}
         for step in range(_MOST_REPLACEMENTS):
             candidate = (index + step) % len(self._source)
             try:
-                return candidate, decode(self._source[candidate]), reasons
+                return candidate, self._given(candidate), reasons
             except (OSError, BadImage) as error:
                 reason = str(error) or type(error).__name__
-                if not self._replace_bad:
+                if self._on_bad_image == "stop":
                     raise BadImage(f"{self._source.name(candidate)}: {reason}") from error
                 reasons[candidate] = reason
+                if self._on_bad_image == "leave_out":
+                    return -1, None, reasons
         first, last = self._source.name(index), self._source.name(candidate)
-        raise BadImage(f"{len(reasons)} images in a row, from {first} to {last}, cannot be read ({reason})")
+        raise BadImage(
+            f"dataset: {len(reasons)} images in a row, from {first} to {last}, cannot be read ({reason}); mend "
+            "or remove them"
+        )
+
+    def _given(self, index):
+        """The pixels of an image, and its target where the transform takes one."""
+        image = decode(self._source[index])
+        return (image, self._source.target(index)) if self._transform.takes_target else (image,)
 
 
 def default_workers(ranks=1):
@@ -103,8 +128,8 @@ class Workers:
             for thread in self._threads:
                 thread.join()
             raise DataError(
-                f"only {len(self._threads)} of {workers} data worker {name} can be started ({error}); lower "
-                "num_parallel_workers"
+                f"num_parallel_workers: only {len(self._threads)} of {workers} data worker {name} can be started "
+                f"({error}); lower it"
             ) from error
 
     def submit(self, batch, first_row, epoch, indices):
@@ -129,25 +154,25 @@ class Workers:
 
 
 class ThreadWorkers(Workers):
-    """Threads of this process. Each batch is a new array.
+    """Threads of this process. Each batch is a new block of memory.
 
     Args:
         maker (BatchMaker): What the workers do.
-        batch_shape (tuple): Shape of a batch, uint8.
+        layout (BatchLayout): The arrays of a batch.
         workers (int): Number of threads.
         batches (int): Most batches in the making at once.
     """
 
-    def __init__(self, maker, batch_shape, workers, batches):
+    def __init__(self, maker, layout, workers, batches):
         self._maker = maker
-        self._batch_shape = batch_shape
+        self._layout = layout
         super().__init__(workers, "threads")
 
     def new_batch(self):
-        return np.empty(self._batch_shape, np.uint8)
+        return self._layout.arrays(np.empty(self._layout.nbytes, np.uint8))
 
     def finish(self, batch):
-        """Returns the finished batch as an array that nobody else writes to."""
+        """Returns the arrays of the finished batch, to which nobody else writes."""
         return batch
 
     def _new_worker(self):

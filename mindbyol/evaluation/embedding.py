@@ -7,9 +7,11 @@ at the most, and no more than one part is in memory at any time.
 
 import hashlib
 import logging
+import math
 import os
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,39 +20,14 @@ from tqdm import tqdm
 from mindspore import Tensor
 
 from mindbyol.data import EvalLoader
-from mindbyol.data.bad_images import BadImages
-from mindbyol.data.decode import BadImage, DataError, decode
+from mindbyol.data.decode import DataError
 from mindbyol.data.sources import Subset
-from mindbyol.data.workers import BatchMaker
 from mindbyol.weights.export import written_beside
 
 logger = logging.getLogger(__name__)
 
 PART = 2048  # images, about
 _DAMAGES = (zipfile.BadZipFile, ValueError, KeyError, EOFError)  # What reading a damaged part raises.
-
-
-class _LeavesOut(BatchMaker):
-    """Makes a black row of an image that cannot be read, and gives -1 as its index."""
-
-    def _read(self, index):
-        try:
-            return index, decode(self._source[index]), {}
-        except (OSError, BadImage) as error:
-            return -1, np.zeros((1, 1, 3), np.uint8), {index: str(error) or type(error).__name__}
-
-
-class _NamedLoader(EvalLoader):
-    """An EvalLoader that yields, in the place of labels, the index of each image and whether it could be read."""
-
-    def __init__(self, source, transform, batch_size, **options):
-        super().__init__(source, transform, batch_size, **options)
-        self._maker = _LeavesOut(source, transform, seed=0, replace_bad=True)
-        self._bad_images = BadImages(source, None, left_out=True)
-
-    def __iter__(self):
-        for (_, asked), ((images,), used) in zip(self._plan(), self._batches(self._plan())):
-            yield images, asked, asked == used
 
 
 class Embedding:
@@ -61,26 +38,28 @@ class Embedding:
         transform (EvalTransform): What becomes of an image.
         output (Path): File to write: .npz (`features` (N, F) float32, `names` (N,)), .csv or .parquet.
         identity (str): What the features depend on beside the images, such as the digest of the weights.
-        batch_size (int): Images a batch.
-        rank, ranks (int): Which process this is, of how many.
-        loader_options (dict): For `EvalLoader`.
+        settings (LoaderSettings): Batch size, ranks and workers. Images that cannot be read are left out.
 
     Raises:
         ValueError: The kind of file is unknown, needs a package that is missing, or unfinished parts of other weights
             or settings lie beside `output`. (Those of images that have changed since are removed.)
     """
 
-    def __init__(self, source, transform, output, identity, batch_size, rank=0, ranks=1, loader_options=None):
+    def __init__(self, source, transform, output, identity, settings):
         self.output = Path(output)
         if self.output.suffix not in _JOIN:
-            raise ValueError(f"{self.output}: the file to write must end in {', '.join(_JOIN)}")
+            raise ValueError(
+                f"output: {self.output} is of no kind that can be written; it must end in {', '.join(_JOIN)}"
+            )
         if self.output.suffix == ".parquet":
             _pyarrow()
-        self.source, self.transform, self.rank, self.ranks = source, transform, rank, ranks
-        self.batch_size = batch_size
-        self.part_size = max(1, PART // batch_size) * batch_size
-        self.parts = -(-len(source) // self.part_size)
-        self.loader_options = loader_options or {}
+        self.source, self.transform = source, transform
+        self.rank, self.ranks, self.batch_size = settings.rank, settings.ranks, settings.batch_size
+        self.part_size = max(1, PART // self.batch_size) * self.batch_size
+        self.parts = math.ceil(len(source) / self.part_size)
+        # Ranks share the parts here, so that a loader has all the images that it is given.
+        alone = {"rank": 0, "ranks": 1, "num_parallel_workers": settings.workers, "on_bad_image": "leave_out"}
+        self._loader_settings = replace(settings, **alone)
         self.folder = self.output.with_name(self.output.name + ".parts")
         # A part's name says what it was made from.
         self._settings = hashlib.sha256(f"{identity} {self.part_size}".encode()).hexdigest()[:12]
@@ -145,11 +124,11 @@ class Embedding:
         indices = [np.arange(len(self.source))[p * self.part_size : (p + 1) * self.part_size] for p in todo]
         if todo:
             subset = Subset(self.source, np.concatenate(indices))
-            loader = _NamedLoader(subset, self.transform, self.batch_size, **self.loader_options)
+            loader = EvalLoader(subset, self.transform, self._loader_settings)
             with tqdm(total=len(subset), unit="img", disable=not progress) as bar:
                 rows = self._rows(extractor, loader, subset, bar)
                 for part, expected in zip(todo, indices):
-                    self._write_part(part, rows, -(-len(expected) // self.batch_size))
+                    self._write_part(part, rows, math.ceil(len(expected) / self.batch_size))
         if not all(self._file(part).exists() for part in range(self.parts)):
             return False
         return self._join()
@@ -157,18 +136,18 @@ class Embedding:
     def _rows(self, extractor, loader, subset, bar):
         """Yields (features, names) a batch; the device computes a batch while the last one is fetched from it."""
         waiting = None
-        for images, asked, readable in loader:
-            found = extractor(Tensor(images)), asked, readable
+        for batch in loader:
+            found = extractor(Tensor(batch.arrays["image"])), batch.indices, batch.counts
             if waiting:
                 yield self._fetch(*waiting, subset, bar)
             waiting = found
         yield self._fetch(*waiting, subset, bar)
 
     @staticmethod
-    def _fetch(features, asked, readable, subset, bar):
-        bar.update(len(asked))
-        features = features.asnumpy()[: len(asked)].astype(np.float32)[readable]
-        names = [subset.name(int(index)) for index in asked[readable]]
+    def _fetch(features, indices, counts, subset, bar):
+        bar.update(int(counts.sum()))
+        features = features.asnumpy().astype(np.float32)[counts]
+        names = [subset.name(int(index)) for index in indices[counts]]
         finite = np.isfinite(features).all(1)
         if not finite.all():
             raise DataError(
@@ -193,7 +172,7 @@ class Embedding:
         left_out = sum(int(count) for (count,) in _read(parts, "left_out"))
         if left_out == len(self.source):
             shutil.rmtree(self.folder)
-            raise DataError(f"none of {self.source.description} can be read")
+            raise DataError(f"data_dir: none of {self.source.description} can be read; are they images?")
         if left_out:
             logger.warning("%d of %d images cannot be read and are left out", left_out, len(self.source))
         with written_beside(self.output) as beside:
@@ -226,7 +205,7 @@ def _read(parts, *keys):
         except _DAMAGES as error:
             part.unlink()
             raise DataError(
-                f"{part} was damaged ({error}) and is removed: start again, only its images are computed anew"
+                f"output: {part} was damaged ({error}) and is removed; start again, only its images are computed anew"
             ) from error
         yield arrays
 
@@ -287,7 +266,7 @@ def _pyarrow():
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise ValueError("a .parquet file needs pyarrow: pip install -r requirements-export.txt") from None
+        raise ValueError("output: a .parquet file needs pyarrow; pip install -r requirements-export.txt") from None
     return pyarrow, pyarrow.parquet
 
 

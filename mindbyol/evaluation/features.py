@@ -35,24 +35,25 @@ def extract(extractor, loader, gather):
 
     Args:
         extractor (Callable[[Tensor], Tensor]): (B, 3, H, W) uint8 to (B, F), such as a FeatureExtractor.
-        loader (Iterable): Yields (images, labels or None, count): uint8 (B, 3, H, W), int32 (B,), and how many of the
-            rows are real; the rest pads the batch to a constant size. The same number of batches on all ranks, the
+        loader (EvalLoader): Its batches hold "image", uint8 (B, 3, H, W). The same number of batches on all ranks, the
             shares contiguous and in the order of ranks.
-        gather (Callable[[ndarray], ndarray]): (B, F + 2) to (ranks, B, F + 2); see `runtime.Communicator.gather`.
+        gather (Callable[[ndarray], ndarray]): (B, C) to (ranks, B, C); see `runtime.Communicator.gather`.
 
     Returns:
-        tuple[ndarray, ndarray or None]: Features (N, F) float32 and labels (N,) int32, every image once, in the order
-        of the source.
+        tuple[ndarray, ndarray or None]: Features (N, F) float32 and labels (N, ...) of the source's dtype, every image
+        once, in the order of the source.
     """
-    shares = None
-    for images, labels, count in loader:
-        features = extractor(Tensor(images)).asnumpy().astype(np.float32)
-        real = np.arange(len(features)) < count
+    shares, labels = None, loader.source.labels
+    for batch in loader:
+        features = extractor(Tensor(batch.arrays["image"])).asnumpy().astype(np.float32)
         # Labels and marks travel in float32 beside the features: every device target can gather that.
-        known = np.full(len(features), -1) if labels is None else labels
-        rows = gather(np.column_stack([features, known, real]).astype(np.float32))
+        known = np.full((len(features), 1), -1) if labels is None else batch.labels.reshape(len(features), -1)
+        rows = gather(np.column_stack([features, known, batch.counts]).astype(np.float32))
         shares = shares or [[] for _ in rows]
         for share, part in zip(shares, rows):
             share.append(part[part[:, -1] == 1, :-1])
     rows = np.concatenate([part for share in shares for part in share])
-    return rows[:, :-1], None if loader.source.labels is None else rows[:, -1].astype(np.int32)
+    width = features.shape[1]
+    if labels is None:
+        return rows[:, :width], None
+    return rows[:, :width], rows[:, width:].reshape(-1, *labels.shape[1:]).astype(labels.dtype)

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mindbyol.data import augmentation as ops
-from mindbyol.data.views import EvalTransform, TwoViewTransform
+from mindbyol.data import augmentation, two_view_transform_from_args
+from mindbyol.data.keyed_random import permutation
+from mindbyol.data.views import PER_VIEW, EvalTransform, TwoViewTransform
 
 OFF = dict(hflip=0, color_jitter_prob=0, grayscale_prob=0, blur_prob=0, solarize_prob=0)
 
@@ -32,7 +33,7 @@ def check(operation, formula, images, *arguments, level=1.0):
 
 @pytest.mark.parametrize("delta", [-0.37, -0.1, 0.21, 0.4])
 def test_brightness_is_added(images, delta):
-    check(ops.adjust_brightness, lambda x, d: x + d, images, delta)  # Adds whole levels.
+    check(augmentation.adjust_brightness, lambda x, d: x + d, images, delta)  # Adds whole levels.
 
 
 @pytest.mark.parametrize("factor", [0.6, 0.83, 1.2, 1.4])
@@ -41,7 +42,7 @@ def test_contrast_turns_about_the_mean_of_each_channel(images, factor):
         mean = x.mean(axis=(1, 2), keepdims=True)
         return f * (x - mean) + mean
 
-    check(ops.adjust_contrast, formula, images, factor, level=0.3)
+    check(augmentation.adjust_contrast, formula, images, factor, level=0.3)
 
 
 def hsv_formula(x, saturation, hue):
@@ -54,36 +55,36 @@ def hsv_formula(x, saturation, hue):
 
 @pytest.mark.parametrize("saturation, hue", [(0.7, 0), (1.35, 0), (1, 0.1), (1, -0.083), (0.8, 0.07), (1.2, -0.1)])
 def test_saturation_and_hue_change_in_hsv(images, saturation, hue):
-    check(ops.adjust_hsv, hsv_formula, images, saturation, hue)
+    check(augmentation.adjust_hsv, hsv_formula, images, saturation, hue)
 
 
 @pytest.mark.parametrize("factor", [0.6, 0.85, 1.3])
 def test_saturation_alone_changes_in_hsv(images, factor):
-    check(ops.adjust_saturation, lambda x, f: hsv_formula(x, f, 0), images, factor)
+    check(augmentation.adjust_saturation, lambda x, f: hsv_formula(x, f, 0), images, factor)
 
 
 @pytest.mark.parametrize("factor", [0.6, 1.3])
 def test_torchvision_brightness_multiplies(images, factor):
-    check(ops.torchvision_brightness, lambda x, f: f * x, images, factor, level=0.3)
+    check(augmentation.torchvision_brightness, lambda x, f: f * x, images, factor, level=0.3)
 
 
 def luma(x):
-    return np.tensordot(ops.LUMA, x, 1)
+    return np.tensordot(augmentation.LUMA, x, 1)
 
 
 @pytest.mark.parametrize("factor", [0.6, 1.4])
 def test_torchvision_contrast_blends_with_the_mean_gray(images, factor):
-    check(ops.torchvision_contrast, lambda x, f: f * x + (1 - f) * luma(x).mean(), images, factor, level=0.3)
+    check(augmentation.torchvision_contrast, lambda x, f: f * x + (1 - f) * luma(x).mean(), images, factor, level=0.3)
 
 
 @pytest.mark.parametrize("factor", [0.6, 1.4])
 def test_torchvision_saturation_blends_with_gray(images, factor):
-    check(ops.torchvision_saturation, lambda x, f: f * x + (1 - f) * luma(x), images, factor, level=0.5)
+    check(augmentation.torchvision_saturation, lambda x, f: f * x + (1 - f) * luma(x), images, factor, level=0.5)
 
 
 def test_grayscale_is_the_luma(images):
     def first_plane(planes):
-        ops.to_luma(planes)
+        augmentation.to_luma(planes)
         planes[1:] = planes[0]
 
     check(first_plane, lambda x: np.stack([luma(x)] * 3), images, level=0.3)
@@ -97,22 +98,24 @@ def test_blur_is_the_reference_kernel_of_23_taps_with_zero_padding(images, sigma
         blur = lambda row: np.convolve(row, taps, "same")  # noqa: E731
         return np.apply_along_axis(blur, 2, np.apply_along_axis(blur, 1, x))
 
-    assert ops.blur_radius(224) == 11 and ops.blur_radius(96) == 4 and ops.blur_radius(19) == 0
-    check(ops.blur, formula, images, sigma, 11, level=0.6)
+    assert (
+        augmentation.blur_radius(224) == 11 and augmentation.blur_radius(96) == 4 and augmentation.blur_radius(19) == 0
+    )
+    check(augmentation.blur, formula, images, sigma, 11, level=0.6)
     if sigma < 1:
-        check(ops.blur, formula, images, sigma, 4, level=0.6)
+        check(augmentation.blur, formula, images, sigma, 4, level=0.6)
 
 
 def test_a_blur_too_small_to_see_changes_nothing(images):
     result = images[0].copy()
-    ops.blur(result, 0.1, 11)
+    augmentation.blur(result, 0.1, 11)
     np.testing.assert_array_equal(result, images[0])
 
 
 @pytest.mark.parametrize("threshold", [128, 60])
 def test_solarize_inverts_from_the_threshold_on(images, threshold):
     formula = lambda x, t: np.where(x * 255 < t, x, 1 - x)  # noqa: E731
-    check(ops.solarize, formula, images, threshold, level=1e-6)
+    check(augmentation.solarize, formula, images, threshold, level=1e-6)
 
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
@@ -135,19 +138,19 @@ def test_crops_are_resized_as_by_the_reference(photos, interpolation):
 
     differences = []
     for draws in draws_of(20):
-        top, left, height, width = ops.crop_box(133, 200, (0.08, 1), (3 / 4, 4 / 3), draws)
+        top, left, height, width = augmentation.crop_box(133, 200, (0.08, 1), (3 / 4, 4 / 3), draws)
         for photo in photos:
             crop = photo[top : top + height, left : left + width]
             expected = np.einsum("yi,ijc->yjc", weights(height, 96), crop.astype(float))
             expected = np.einsum("xj,yjc->yxc", weights(width, 96), expected)
-            difference = ops.resize(crop, 96, interpolation) - np.clip(expected, 0, 255)
+            difference = augmentation.resize(crop, 96, interpolation) - np.clip(expected, 0, 255)
             differences.append(abs(difference).mean())
             assert abs(difference.mean()) < 0.2
     assert np.mean(differences) < (0.3 if interpolation == "bilinear" else 0.8)
 
 
 def draws_of(count, view=0):
-    return [ops.draw(11, 0, index, view) for index in range(count)]
+    return [augmentation.draw(11, 0, index, view) for index in range(count)]
 
 
 def test_draws_are_uniform_and_independent():
@@ -161,23 +164,25 @@ def test_draws_are_uniform_and_independent():
 
 
 def test_draws_are_a_function_of_seed_epoch_index_and_view():
-    assert ops.draw(1, 2, 3, 1) == ops.draw(1, 2, 3, 1)
+    assert augmentation.draw(1, 2, 3, 1) == augmentation.draw(1, 2, 3, 1)
     keys = [(1, 2, 3, 1), (2, 2, 3, 1), (1, 3, 3, 1), (1, 2, 4, 1), (1, 2, 3, 0), (1, 3, 2, 1)]
-    assert len({ops.draw(*key) for key in keys}) == len(keys)
+    assert len({augmentation.draw(*key) for key in keys}) == len(keys)
     # The stream of every run there is: it must never change.
-    assert ops.draw(42, 0, 0, 0)[:2] == (0.8201981478608876, 0.18924562408645496)
-    assert ops.permutation(42, 1, 8).tolist() == [0, 3, 7, 1, 2, 5, 6, 4]
+    assert augmentation.draw(42, 0, 0, 0)[:2] == (0.8201981478608876, 0.18924562408645496)
+    assert permutation(42, 1, 8).tolist() == [0, 3, 7, 1, 2, 5, 6, 4]
 
 
 def test_an_epoch_is_a_permutation():
-    orders = [ops.permutation(5, epoch, 1000) for epoch in range(2)]
+    orders = [permutation(5, epoch, 1000) for epoch in range(2)]
     assert all(np.array_equal(np.sort(order), np.arange(1000)) for order in orders)
     assert not np.array_equal(*orders)
     assert abs(np.corrcoef(orders[0], np.arange(1000))[0, 1]) < 0.1
 
 
 def test_the_crop_has_the_area_and_aspect_of_the_paper():
-    boxes = np.array([ops.crop_box(4000, 4000, (0.08, 0.5), (3 / 4, 4 / 3), draws) for draws in draws_of(3000)])
+    boxes = np.array(
+        [augmentation.crop_box(4000, 4000, (0.08, 0.5), (3 / 4, 4 / 3), draws) for draws in draws_of(3000)]
+    )
     top, left, height, width = boxes.T
     area, aspect = height * width / 4000**2, np.log(width / height)
     np.testing.assert_allclose([area.min(), area.mean(), area.max()], [0.08, 0.29, 0.5], atol=0.008)
@@ -193,7 +198,7 @@ def test_the_crop_has_the_area_and_aspect_of_the_paper():
 def test_the_crop_is_clipped_to_the_image_and_never_empty():
     for draws in draws_of(200):
         for size in ((1, 1), (1, 50), (30, 2), (7, 7)):
-            top, left, height, width = ops.crop_box(*size, (0.08, 1.0), (3 / 4, 4 / 3), draws)
+            top, left, height, width = augmentation.crop_box(*size, (0.08, 1.0), (3 / 4, 4 / 3), draws)
             assert 1 <= height <= size[0] - top and 1 <= width <= size[1] - left
 
 
@@ -224,12 +229,14 @@ def test_operations_come_as_often_and_as_strong_as_the_recipe_says():
 
 
 def test_all_orders_of_the_jitter_are_as_frequent():
-    assert len(set(ops.JITTER_ORDERS)) == 24
+    assert len(set(augmentation.JITTER_ORDERS)) == 24
     transform = TwoViewTransform(jitter="torchvision", color_jitter_prob=1)
     image = np.zeros((10, 10, 3), np.uint8)
     count = {}
     for index in range(4800):
-        order = tuple(name for name, _ in transform.operations(image, 0, 0, index, 0) if name in ops.JITTER_ORDERS[0])
+        order = tuple(
+            name for name, _ in transform.operations(image, 0, 0, index, 0) if name in augmentation.JITTER_ORDERS[0]
+        )
         count[order] = count.get(order, 0) + 1
     assert len(count) == 24 and min(count.values()) > 150 and max(count.values()) < 250
 
@@ -239,9 +246,12 @@ def test_the_operations_are_carried_out_in_their_order(photos):
     transform = TwoViewTransform(size=64, color_jitter_prob=1, solarize_prob=1, blur_prob=1, grayscale_prob=0)
     for index in range(6):
         operations = transform.operations(photos[0], 1, 0, index, 1)
-        view = transform(photos[0], 1, 0, index)[1]
+        view = transform(photos[0], 1, 0, index)["view_2"]
         (_, (top, left, height, width)), *rest = operations
-        x = ops.resize(photos[0][top : top + height, left : left + width], 64, "bicubic").transpose(2, 0, 1) / 255
+        x = (
+            augmentation.resize(photos[0][top : top + height, left : left + width], 64, "bicubic").transpose(2, 0, 1)
+            / 255
+        )
         for name, value in rest:
             if name == "flip":
                 x = x[:, :, ::-1]
@@ -282,32 +292,35 @@ def test_views_can_have_keys_of_their_own(photos):
 
 def test_grayscale_views_have_equal_planes(photos):
     views = TwoViewTransform(size=48, grayscale_prob=1, blur_prob=1, solarize_prob=1)(photos[0], 0, 0, 0)
-    assert views.std() > 10
-    for view in views:
+    for view in views.values():
+        assert view.std() > 10
         np.testing.assert_array_equal(view[0], view[1])
         np.testing.assert_array_equal(view[0], view[2])
 
 
 def test_jitter_formulas_can_be_torchvisions(photos):
     arguments = {**OFF, "color_jitter_prob": 1, "color_jitter": (0.4, 0, 0, 0), "size": 64}
-    crop = TwoViewTransform(**{**arguments, "color_jitter_prob": 0})(photos[0], 0, 0, 0)[0]
+    crop = TwoViewTransform(**{**arguments, "color_jitter_prob": 0})(photos[0], 0, 0, 0)["view_1"]
     transform = TwoViewTransform(jitter="torchvision", **arguments)
     factor = dict(transform.operations(photos[0], 0, 0, 0, 0))["brightness"]
     assert 0.6 <= factor <= 1.4
-    assert abs(transform(photos[0], 0, 0, 0)[0] - np.clip(crop * factor, 0, 255)).max() <= 0.5
+    assert abs(transform(photos[0], 0, 0, 0)["view_1"] - np.clip(crop * factor, 0, 255)).max() <= 0.5
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (dict(scale=(0.08,)), "scale is .* takes 2 numbers for both views, or 4"),
-        (dict(scale=(0.5, 0.1)), "scale is .* low <= high"),
-        (dict(hflip=1.5), r"hflip is 1.5; it must lie in \[0, 1\]"),
-        (dict(blur_prob=(1, 0, 0)), "blur_prob is .* takes 1 number for both views, or 2"),
-        (dict(color_jitter=(0.4, 0.4, 0.2, 0.7)), "color_jitter is .* hue"),
-        (dict(blur_sigma=("a", 2)), "blur_sigma"),
-        (dict(interpolation="nearest"), "choose one of bicubic, bilinear"),
-        (dict(jitter="pil"), "choose one of deepmind, torchvision"),
+        (dict(scale=(0.08,)), "^scale: takes 2 or, one set a view, 4 numbers, not 1"),
+        (dict(scale=(0.5, 0.1)), "^scale: 0.5 is above 0.1; write the smaller number first"),
+        (dict(blur_sigma=(0.1, 2, 2, 1)), "^blur_sigma: 2 is above 1; write"),
+        (dict(hflip=1.5), "^hflip: 1.5 is above 1$"),
+        (dict(hflip=True), "^hflip: 'True' is not a number"),
+        (dict(blur_prob=(1, 0, 0)), "^blur_prob: takes 1 or, one set a view, 2 numbers, not 3"),
+        (dict(color_jitter=(0.4, 0.4, 0.2, 0.7)), "^color_jitter: the hue 0.7 is above 0.5"),
+        (dict(solarize_threshold=0.5), "^solarize_threshold: '0.5' is not a whole number"),
+        (dict(blur_sigma=("a", 2)), "^blur_sigma: 'a' is not a number"),
+        (dict(interpolation="nearest"), "^interpolation: 'nearest' is not known; choose one of bicubic, bilinear"),
+        (dict(jitter="pil"), "^jitter: 'pil' is not known; choose one of deepmind, torchvision"),
     ],
 )
 def test_wrong_values_are_named(arguments, message):
@@ -315,14 +328,35 @@ def test_wrong_values_are_named(arguments, message):
         TwoViewTransform(**arguments)
 
 
+def test_unknown_names_are_named():
+    with pytest.raises(TypeError, match="^blur: no key of a view; choose from scale, ratio, .*solarize_threshold$"):
+        TwoViewTransform(blur=1)
+
+
+def test_a_field_of_a_view_is_all_there_is_of_a_key():
+    """Flags, defaults, bounds and help are those of the fields, and the defaults are the transform's."""
+    from config import create_parser, parse_args
+
+    args = parse_args([])
+    actions = {action.dest: action for action in create_parser()._actions}
+    for key, per_view in PER_VIEW.items():
+        assert getattr(args, key) == list(per_view.default)
+        assert actions[key].type is per_view.parse and actions[key].help == f"[per view] {per_view.help}"
+        assert len(per_view.default) in (per_view.numbers, 2 * per_view.numbers)
+    assert two_view_transform_from_args(args).recipes == TwoViewTransform().recipes
+    first, second = TwoViewTransform().recipes
+    assert first.scale == second.scale == (0.08, 1.0) and (first.blur_prob, second.blur_prob) == (1.0, 0.1)
+
+
 def test_evaluation_takes_the_central_square_of_the_reference(photos):
     image = photos[0]  # 133 x 200: a square of int(0.875 * 133) = 116 at (133 - 116 + 1) // 2 and (200 - 116 + 1) // 2.
-    expected = ops.resize(image[9:125, 42:158], 64, "bicubic").transpose(2, 0, 1)
-    np.testing.assert_array_equal(EvalTransform(64)(image)[0], expected)
+    expected = augmentation.resize(image[9:125, 42:158], 64, "bicubic").transpose(2, 0, 1)
+    np.testing.assert_array_equal(EvalTransform(64)(image)["image"], expected)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 2), (2000, 3)])
 def test_tiny_and_narrow_images_make_views(shape):
     image = np.full((*shape, 3), 77, np.uint8)
-    assert TwoViewTransform(size=32)(image, 0, 0, 0).shape == (2, 3, 32, 32)
-    assert (EvalTransform(32)(image) == 77).all()
+    views = TwoViewTransform(size=32)(image, 0, 0, 0)
+    assert [view.shape for view in views.values()] == [(3, 32, 32)] * 2
+    assert (EvalTransform(32)(image)["image"] == 77).all()

@@ -8,7 +8,7 @@ import pytest
 
 from mindbyol.data import sources
 from mindbyol.data.decode import BadImage
-from mindbyol.data.loader import PretrainLoader
+from mindbyol.data.loader import LoaderSettings, PretrainLoader
 from mindbyol.data.sources import create_source
 from mindbyol.data.views import TwoViewTransform
 from scripts import make_mindrecord, preview
@@ -38,7 +38,7 @@ def listed(tmp_path, write_jpegs):
         (b"../outside.jpg 1", "'../outside.jpg' leads up with '..'"),
         (b"a/../../outside.jpg 1", "leads up with '..'"),
         (b"/etc/passwd 1", "'/etc/passwd' is absolute; write it relative to"),
-        (b"a\0.jpg 1", r"'a\\x00.jpg' holds a NUL byte"),
+        (b"a\0.jpg 1", r"'a\\x00.jpg' holds a NUL byte, and no file has such a name"),
         (b"\x1b[31m\xff.jpg one", r"'\\x1b\[31m\\udcff.jpg one' is not 'relative/path label'"),
         (b"x" * 9000 + b" 1", "'x{200}'... is not 'relative/path label'"),
         (b"20.jpg 999999", "the label 999999 makes 1,000,000 classes of 21 images"),
@@ -47,7 +47,7 @@ def listed(tmp_path, write_jpegs):
     ],
 )
 def test_a_line_that_leads_elsewhere_is_named(listed, line, reason):
-    with pytest.raises(ValueError, match=f"train_list.txt:22: .*{reason}"):
+    with pytest.raises(ValueError, match=f"^data_dir: .*train_list.txt:22: .*{reason}"):
         create_source("imagenet", listed(b"", line))
 
 
@@ -71,19 +71,20 @@ def test_a_list_takes_names_that_are_not_utf_8(listed):
 
 
 @pytest.mark.parametrize("kind", ["device", "pipe"])
-def test_what_is_no_regular_file_is_a_bad_image(listed, caplog, kind):
+def test_what_is_no_regular_file_is_a_bad_image(listed, caplog, kind, monkeypatch):
+    monkeypatch.setattr("mindbyol.data.loader.TIMEOUT", 10.0)
     folder = listed(b"link.jpg 1")
     os.mkfifo(folder / "pipe")
     (folder / "link.jpg").symlink_to("/dev/null" if kind == "device" else folder / "pipe")
     source = create_source("imagenet", folder)
-    list(PretrainLoader(source, TwoViewTransform(32), 21, 1, num_parallel_workers=1, timeout=10.0))
+    list(PretrainLoader(source, TwoViewTransform(32), LoaderSettings(21, num_parallel_workers=1), 1))
     assert "link.jpg cannot be read (not a regular file, but a device, a pipe or the like)" in caplog.text
 
 
 def test_a_list_whose_first_image_is_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "a.jpg")
     (tmp_path / "train_list.txt").write_text("a.jpg 0\n")
-    with pytest.raises(SystemExit, match="error: a.jpg, the first image of .*train_list.txt, is no file in"):
+    with pytest.raises(SystemExit, match="error: data_dir: a.jpg, the first image of .*train_list.txt, is no file in"):
         preview.main(["--dataset", "imagenet", "--data_dir", str(tmp_path)])
 
 
@@ -111,7 +112,7 @@ def test_mindrecord_names_the_file_that_is_none(listed, tmp_path):
     folder = listed(b"link.jpg 1")
     (folder / "link.jpg").symlink_to("/dev/null")
     arguments = ["--dataset", "imagenet", "--data_dir", str(folder), "--output_dir", str(tmp_path / "shards")]
-    with pytest.raises(SystemExit, match="error: link.jpg: not a regular file.*: remove it"):
+    with pytest.raises(SystemExit, match="error: data_dir: link.jpg: not a regular file.*; remove it"):
         make_mindrecord.main(arguments)
 
 
@@ -143,7 +144,7 @@ def test_without_a_file_of_class_names_classes_have_numbers(tmp_path):
 def test_another_number_of_class_names_is_refused(tmp_path):
     write_cifar(tmp_path, "cifar10", [1, 0])
     (tmp_path / "batches.meta.txt").write_bytes(b"air\xffplane\nautomobile\n")
-    with pytest.raises(ValueError, match="batches.meta.txt names 2 classes, not 10: mend it, or remove it"):
+    with pytest.raises(ValueError, match="batches.meta.txt names 2 classes, not 10; mend it, or remove it"):
         create_source("cifar10", tmp_path)
 
 
@@ -161,7 +162,7 @@ def test_labels_out_of_range_are_named(tmp_path, dataset, labels, reason):
         write_stl10(tmp_path, labels)
     else:
         write_cifar(tmp_path, dataset, labels)
-    with pytest.raises(SystemExit, match=f"error: .*{reason}"):
+    with pytest.raises(SystemExit, match=f"error: data_dir: .*{reason}"):
         preview.main(["--dataset", dataset, "--data_dir", str(tmp_path)])
 
 
@@ -178,5 +179,5 @@ def test_a_long_thin_image_is_an_image(tmp_path, caplog):
     cv2.imwrite(str(tmp_path / "wide.png"), pixels)
     cv2.imwrite(str(tmp_path / "high.png"), pixels.transpose(1, 0, 2))
     source = create_source("folder", tmp_path)
-    (views, _), *_ = PretrainLoader(source, TwoViewTransform(32), 2, 3, num_parallel_workers=1)
+    (views, _), *_ = PretrainLoader(source, TwoViewTransform(32), LoaderSettings(2, num_parallel_workers=1), 3)
     assert views.shape == (2, 3, 32, 32) and not caplog.text

@@ -8,7 +8,7 @@ import pytest
 
 import mindspore.dataset as ds
 
-from mindbyol.data import PretrainLoader, TwoViewTransform, create_source
+from mindbyol.data import LoaderSettings, PretrainLoader, TwoViewTransform, create_source
 from mindbyol.data import mindrecord as module
 from mindbyol.data.decode import decode
 from scripts import make_mindrecord
@@ -44,9 +44,9 @@ def test_shards_hold_the_files(folder, shards):
 
 @pytest.mark.parametrize("worker_type", ["thread", "process"])
 def test_views_are_those_of_the_files(folder, shards, worker_type):
-    arguments = dict(batch_size=8, epochs=1, seed=5, num_parallel_workers=2, worker_type=worker_type)
+    settings = LoaderSettings(8, seed=5, num_parallel_workers=2, worker_type=worker_type)
     files, records = (
-        [batch for batch in PretrainLoader(source, TwoViewTransform(size=32), **arguments)]
+        [batch for batch in PretrainLoader(source, TwoViewTransform(size=32), settings, epochs=1)]
         for source in (create_source("imagenet", folder), create_source("mindrecord", shards))
     )
     assert len(files) == len(records) == 3
@@ -87,7 +87,7 @@ def test_it_goes_on_where_it_was_stopped(folder, shards, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_write_shard", stops)
     with pytest.raises(KeyboardInterrupt):
         module.write_split(source, tmp_path, "train", 60_000)
-    with pytest.raises(ValueError, match="train.json is not complete: start make_mindrecord.py again"):
+    with pytest.raises(ValueError, match="train.json is not complete; start make_mindrecord.py again"):
         create_source("mindrecord", tmp_path)
     module.write_split(source, tmp_path, "train", 60_000)
     assert calls[2] == calls[3] > 0 and len(set(calls)) == len(calls) - 1
@@ -96,31 +96,31 @@ def test_it_goes_on_where_it_was_stopped(folder, shards, tmp_path, monkeypatch):
 
 
 def test_another_data_set_in_the_folder_is_an_error(shards):
-    with pytest.raises(ValueError, match="train.json is of another data set .24 images"):
+    with pytest.raises(ValueError, match="^output_dir: .*train.json is of another data set .24 images"):
         module.write_split(create_source("digits"), shards, "train", 60_000)
 
 
 def test_what_reads_back_wrong_is_an_error(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_LENGTH_BYTES", 7)
-    with pytest.raises(RuntimeError, match="a/00.jpg does not read back as it was written"):
+    with pytest.raises(RuntimeError, match="^output_dir: .*a/00.jpg does not read back as it was written"):
         module.write_split(create_source("imagenet", folder), tmp_path, "train", 10**6)
 
 
 def test_missing_and_damaged_shards_are_named(shards, tmp_path):
-    with pytest.raises(FileNotFoundError, match="val.json is not there; splits in .*: train"):
+    with pytest.raises(FileNotFoundError, match="^data_dir: .*val.json is not there; splits in .*: train"):
         create_source("mindrecord", shards, "val")
     for file in shards.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     content = (tmp_path / "train-00001.mindrecord").read_bytes()
     (tmp_path / "train-00001.mindrecord").write_bytes(content[: len(content) // 3])
-    with pytest.raises(ValueError, match="train-00001.mindrecord is damaged"):
+    with pytest.raises(ValueError, match="train-00001.mindrecord: is damaged"):
         create_source("mindrecord", tmp_path)
     (tmp_path / "train-00001.mindrecord").unlink()
-    with pytest.raises(FileNotFoundError, match="train-00001.mindrecord or its index"):
+    with pytest.raises(FileNotFoundError, match="train-00001.mindrecord: it, or its index"):
         create_source("mindrecord", tmp_path)
 
 
-DAMAGED = "train.json is damaged, or does not describe a split: make the split again"
+DAMAGED = "train.json: is damaged, or does not describe a split; make the split again"
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_damaged_shard_is_named(shards, tmp_path, suffix, content):
     for file in shards.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / f"train-00001.mindrecord{suffix}").write_bytes(content)
-    with pytest.raises(ValueError, match="train-00001.mindrecord, or its index .* is damaged: make it again"):
+    with pytest.raises(ValueError, match="train-00001.mindrecord: it, or its index .*, is damaged; make it again"):
         create_source("mindrecord", tmp_path)
 
 
@@ -167,5 +167,5 @@ def test_a_description_that_is_not_of_these_shards_is_refused(shards, tmp_path, 
     else:
         content.update(change)
     (tmp_path / "train.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="mindrecord is damaged, or from another split: make it again"):
+    with pytest.raises(ValueError, match="mindrecord: is damaged, or from another split; make it again"):
         create_source("mindrecord", tmp_path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mindbyol.data.bad_images import BadImages
-from mindbyol.data.loader import PretrainLoader
+from mindbyol.data.loader import LoaderSettings, PretrainLoader
 from mindbyol.data.names import printable
 from mindbyol.data.sources import create_source
 from mindbyol.data.views import TwoViewTransform
@@ -70,8 +70,12 @@ def test_bad_images_are_listed_one_a_line_and_read_back(odd, tmp_path, caplog):
 
 
 def test_a_run_that_stops_names_them_escaped(odd, tmp_path):
-    with pytest.raises(RuntimeError, match="cannot be read, more than 1%") as stopped:
-        list(PretrainLoader(create_source("folder", odd), TwoViewTransform(32), 25, 1, output_dir=tmp_path))
+    with pytest.raises(RuntimeError, match="^dataset: 5 of 25 .* cannot be read, more than 1%; mend") as stopped:
+        list(
+            PretrainLoader(
+                create_source("folder", odd), TwoViewTransform(32), LoaderSettings(25, output_dir=tmp_path), 1
+            )
+        )
     assert all(name in str(stopped.value) for name in ESCAPED)
     assert str(stopped.value).isprintable()
     assert len((tmp_path / "bad_images.txt").read_text().splitlines()) == 5
@@ -79,8 +83,8 @@ def test_a_run_that_stops_names_them_escaped(odd, tmp_path):
 
 def test_a_bad_images_file_that_is_no_file_is_refused(odd, tmp_path):
     os.mkfifo(tmp_path / "bad_images.txt")
-    with pytest.raises(ValueError, match="bad_images.txt is not a file"):
-        PretrainLoader(create_source("folder", odd), TwoViewTransform(32), 25, 1, output_dir=tmp_path)
+    with pytest.raises(ValueError, match="^ckpt_save_dir: .*bad_images.txt is not a file; remove it"):
+        PretrainLoader(create_source("folder", odd), TwoViewTransform(32), LoaderSettings(25, output_dir=tmp_path), 1)
 
 
 def test_the_preview_shows_odd_names(odd, tmp_path, photos):

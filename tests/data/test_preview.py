@@ -1,7 +1,9 @@
 """The preview shows what training sees."""
 
 import os
+import re
 import shutil
+from pathlib import Path
 
 import cv2
 import pytest
@@ -14,6 +16,11 @@ def test_the_preview_is_a_png_of_the_asked_for_images(jpegs, tmp_path, capsys):
     preview.main(["--output", str(output), "--images", "2", "--dataset", "folder", "--data_dir", str(jpegs)])
     assert cv2.imread(str(output)).shape[:2] == (688, 720)
     assert "2 images of 24 images, no labels" in capsys.readouterr().out
+
+
+def test_the_recipe_of_its_help_is_there():
+    (recipe,) = re.findall(r"configs/\S+\.yaml", preview.__doc__)
+    assert (Path(preview.__file__).parents[1] / recipe).is_file()
 
 
 def test_operations_are_named_in_their_order():
@@ -50,5 +57,5 @@ def test_what_is_no_regular_file_is_not_written_over(tmp_path, jpegs):
 def test_errors_are_one_line(tmp_path):
     with pytest.raises(SystemExit, match="error: /nowhere/views.png: the folder /nowhere does not exist"):
         preview.main(["--dataset", "folder", "--data_dir", str(tmp_path), "--output", "/nowhere/views.png"])
-    with pytest.raises(SystemExit, match="error: data_dir .*nowhere is not a folder"):
+    with pytest.raises(SystemExit, match="error: data_dir: .*nowhere is not a folder"):
         preview.main(["--dataset", "folder", "--data_dir", str(tmp_path / "nowhere")])

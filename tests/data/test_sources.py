@@ -44,7 +44,7 @@ def test_a_folder_with_the_split_as_sub_folder_uses_that(tmp_path):
     touch(tmp_path, "train/1.jpg", "val/2.jpg")
     assert names(create_source("folder", tmp_path)) == ["1.jpg"]
     assert names(create_source("folder", tmp_path, "val")) == ["2.jpg"]
-    with pytest.raises(FileNotFoundError, match="test is not there; .* holds train, val"):
+    with pytest.raises(FileNotFoundError, match="^data_dir: .*test is not there; .* holds train, val"):
         create_source("folder", tmp_path, "test")
 
 
@@ -58,7 +58,7 @@ def test_class_folders_give_labels(tmp_path):
 
 def test_an_empty_class_folder_is_an_error(tmp_path):
     touch(tmp_path, "train/dog/1.jpg", "train/cat/notes.txt")
-    with pytest.raises(ValueError, match="class folder .*cat holds no image"):
+    with pytest.raises(ValueError, match="^data_dir: the class folder .*cat holds no image"):
         create_source("imagenet", tmp_path)
 
 
@@ -76,40 +76,44 @@ def test_list_files_give_labels(tmp_path, prefix):
 def test_a_list_line_that_does_not_parse_is_named(tmp_path, line):
     touch(tmp_path, "a/1.jpg")
     (tmp_path / "train_list.txt").write_text(f"a/1.jpg 0\n{line}\n")
-    with pytest.raises(ValueError, match=r"train_list.txt:2: .* is not 'relative/path label'"):
+    with pytest.raises(ValueError, match=r"train_list.txt:2: .* is not 'relative/path label'; mend the line"):
         create_source("imagenet", tmp_path)
 
 
 def test_a_list_of_files_that_are_not_there_is_an_error(tmp_path):
     (tmp_path / "train_list.txt").write_text("a/1.jpg 0\n")
-    with pytest.raises(FileNotFoundError, match="a/1.jpg, the first image of .*train_list.txt, is no file in"):
+    with pytest.raises(
+        FileNotFoundError, match="^data_dir: a/1.jpg, the first image of .*train_list.txt, is no file in"
+    ):
         create_source("imagenet", tmp_path)
 
 
 @pytest.mark.parametrize("dataset", ["folder", "imagenet", "cifar10", "stl10"])
 def test_a_missing_data_dir_is_named(tmp_path, dataset):
-    with pytest.raises(FileNotFoundError, match="data_dir .*nowhere is not a folder"):
+    with pytest.raises(FileNotFoundError, match="^data_dir: .*nowhere is not a folder; name the one"):
         create_source(dataset, tmp_path / "nowhere")
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
     touch(tmp_path, "notes.txt")
-    with pytest.raises(ValueError, match="holds no image file at any depth"):
+    with pytest.raises(ValueError, match="^data_dir: .* holds no image file at any depth"):
         create_source("folder", tmp_path)
     (tmp_path / "train").mkdir()
-    with pytest.raises(ValueError, match="holds no folders with images"):
+    with pytest.raises(ValueError, match="^data_dir: .* holds no folders with images"):
         create_source("imagenet", tmp_path)
 
 
 def test_a_missing_split_names_those_that_are_there(tmp_path):
     touch(tmp_path, "train/a/1.jpg", "holdout_list.txt")
     with pytest.raises(
-        FileNotFoundError, match="neither .*val nor .*val_list.txt is there; .* holds train, holdout_list"
+        FileNotFoundError, match="^data_dir: neither .*val nor .*val_list.txt is there; .* holds train, holdout_list"
     ):
         create_source("imagenet", tmp_path, "val")
-    with pytest.raises(ValueError, match="digits has no split 'test'; there are train, val"):
+    with pytest.raises(ValueError, match="^dataset: digits has no split 'test'; choose one of train, val"):
         create_source("digits", split="test")
-    with pytest.raises(ValueError, match="stl10 has no split 'all'; there are train, test, unlabeled, train.unlabeled"):
+    with pytest.raises(
+        ValueError, match="^dataset: stl10 has no split 'all'; choose one of train, test, unlabeled, train.unlabeled"
+    ):
         create_source("stl10", tmp_path, "all")
 
 
@@ -180,13 +184,13 @@ def test_a_damaged_binary_file_is_named(tmp_path):
     write_cifar10(tmp_path / "cifar-10-batches-bin")
     with open(tmp_path / "cifar-10-batches-bin" / "data_batch_4.bin", "ab") as file:
         file.write(b"x")
-    with pytest.raises(ValueError, match="data_batch_4.bin has 61461 bytes, not a multiple of 3073"):
+    with pytest.raises(ValueError, match="^data_dir: .*data_batch_4.bin has 61461 bytes, not a multiple of 3073"):
         create_source("cifar10", tmp_path)
 
 
 def test_missing_binary_files_say_what_to_put_where(tmp_path):
     with pytest.raises(
-        FileNotFoundError, match="https://www.cs.toronto.edu.*cifar-100-binary.tar.gz.*dataset_download"
+        FileNotFoundError, match="^data_dir: .*https://www.cs.toronto.edu.*cifar-100-binary.tar.gz.*dataset_download"
     ):
         create_source("cifar100", tmp_path)
 
@@ -212,13 +216,15 @@ def test_the_download_is_checked_and_unpacked(tmp_path, published):
 
 def test_a_wrong_archive_is_refused(tmp_path, published):
     published.write_bytes(b"an error page")
-    with pytest.raises(ValueError, match="cifar-10-binary.tar.gz is not the published archive"):
+    with pytest.raises(ValueError, match="^data_dir: .*cifar-10-binary.tar.gz is not the published archive"):
         create_source("cifar10", tmp_path / "data", download=True)
 
 
 def test_offline_the_message_names_address_and_folder(tmp_path, published):
     published.unlink()
-    with pytest.raises(OSError, match=f"{published.as_uri()} cannot be downloaded.*put the file into .*data"):
+    with pytest.raises(
+        OSError, match=f"^dataset_download: {published.as_uri()} cannot be downloaded.*put the file into .*data"
+    ):
         create_source("cifar10", tmp_path / "data", download=True)
     assert list((tmp_path / "data").iterdir()) == []
 
@@ -229,7 +235,7 @@ def test_num_samples_are_spread_evenly():
     assert len(source) == 10 and source.description == "10 of 1442 images, 10 classes, digits train"
     np.testing.assert_array_equal(source[3], whole[3 * 1442 // 10])
     assert source.labels[3] == whole.labels[3 * 1442 // 10] and source.name(3) == whole.name(3 * 1442 // 10)
-    with pytest.raises(ValueError, match=r"num_samples is 2000; it must lie in 1..1442"):
+    with pytest.raises(ValueError, match=r"^num_samples: 2000 is not within 1..1442"):
         create_source("digits", num_samples=2000)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mindbyol.data.decode import DataError
-from mindbyol.data.loader import PretrainLoader
+from mindbyol.data.loader import LoaderSettings, PretrainLoader
 from mindbyol.data.sources import create_source
 from mindbyol.data.views import TwoViewTransform
 from tests import processes
@@ -24,9 +24,9 @@ def source(jpegs):
     return create_source("folder", jpegs)
 
 
-def loader(source, workers, epochs=100, transform=TRANSFORM, **arguments):
-    arguments = {"seed": 7, "worker_type": "process", **arguments}
-    return PretrainLoader(source, transform, 8, epochs, num_parallel_workers=workers, **arguments)
+def loader(source, workers, epochs=100, transform=TRANSFORM, **settings):
+    settings = {"seed": 7, "num_parallel_workers": workers, "worker_type": "process", **settings}
+    return PretrainLoader(source, transform, LoaderSettings(8, **settings), epochs)
 
 
 @pytest.mark.parametrize("workers, batches", [(2, 1), (8, 1), (4, 40)])
@@ -54,26 +54,22 @@ def test_one_of_many_that_is_killed_stops_all(source):
     iterator = iter(loader(source, 4))
     next(iterator)
     os.kill(processes.workers_of(os.getpid())[2], signal.SIGKILL)
-    with pytest.raises(DataError, match=r"a data worker process died \(SIGKILL\)"):
+    with pytest.raises(DataError, match=r"^worker_type: a data worker process died \(SIGKILL\)"):
         list(iterator)
     assert processes.workers_of(os.getpid()) == []
 
 
-class _Exits:
-    size, views = 32, 2
-
+class _Exits(TwoViewTransform):
     def __call__(self, image, seed, epoch, index, out):
         os._exit(3)
 
 
 def test_all_that_end_by_themselves_are_an_error(source):
-    with pytest.raises(DataError, match=r"a data worker process died \(exit code 3\)"):
+    with pytest.raises(DataError, match=r"^worker_type: a data worker process died \(exit code 3\)"):
         list(loader(source, 2, transform=_Exits()))
 
 
-class _Wrong:
-    size, views = 32, 2
-
+class _Wrong(TwoViewTransform):
     def __call__(self, image, seed, epoch, index, out):
         raise ZeroDivisionError("wrong")
 
@@ -92,22 +88,21 @@ def test_a_bad_image_stops_the_run_at_once_if_asked_to(tmp_path, write_jpegs):
         list(loader(create_source("folder", tmp_path), 2, on_bad_image="stop"))
 
 
-def test_one_that_hangs_in_a_read_is_killed(tmp_path, source):
+def test_one_that_hangs_in_a_read_is_killed(tmp_path, source, monkeypatch):
+    monkeypatch.setattr("mindbyol.data.loader.TIMEOUT", 2.0)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(DataError, match="no data worker finished an image for 2 s"):
-        list(loader(source, 4, transform=processes.Hangs(tmp_path / "pipe"), timeout=2.0))
+    with pytest.raises(DataError, match="^data_dir: no data worker finished an image for 2 s"):
+        list(loader(source, 4, transform=processes.Hangs(tmp_path / "pipe")))
     assert processes.workers_of(os.getpid()) == []
 
 
 SCRIPT = """
 import os, resource, signal, sys
 sys.path.insert(0, {root!r})
-from mindbyol.data import DataError, PretrainLoader, TwoViewTransform, create_source
+from mindbyol.data import DataError, LoaderSettings, PretrainLoader, TwoViewTransform, create_source
 
-source = create_source("folder", {folder!r})
-loader = PretrainLoader(
-    source, TwoViewTransform(size=32), 8, 100, num_parallel_workers={workers}, worker_type={worker_type!r}
-)
+settings = LoaderSettings(8, num_parallel_workers={workers}, worker_type={worker_type!r})
+loader = PretrainLoader(create_source("folder", {folder!r}), TwoViewTransform(size=32), settings, 100)
 {then}
 """
 
@@ -182,5 +177,9 @@ def test_more_than_can_be_started_are_one_line_and_an_end(jpegs, worker_type, li
     then = f"{limit}\ntry:\n    list(loader)\nexcept DataError as error:\n    sys.exit(str(error))"
     code, output, errors = end(start(jpegs, then, 1000, worker_type))
     assert code == 1 and output == ""
-    assert errors.startswith("only ") and "of 1000 data worker " in errors and errors.count("\n") == 1
-    assert "lower num_parallel_workers" in errors
+    assert (
+        errors.startswith("num_parallel_workers: only ")
+        and "of 1000 data worker " in errors
+        and errors.count("\n") == 1
+    )
+    assert errors.endswith("; lower it\n")

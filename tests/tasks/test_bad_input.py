@@ -35,7 +35,7 @@ def train_error(tmp_path, *argv):
 
 
 def test_missing_data_dir(tmp_path):
-    assert "data_dir /nowhere is not a folder" in train_error(tmp_path, "--data_dir", "/nowhere")
+    assert "data_dir: /nowhere is not a folder; name the one" in train_error(tmp_path, "--data_dir", "/nowhere")
 
 
 def test_empty_folder(tmp_path):
@@ -69,10 +69,10 @@ def test_unknown_key_and_wrong_value(tmp_path):
 @pytest.mark.parametrize(
     "flags, message",
     [
-        (["--scale", "0.9", "0.1"], "scale is (0.9, 0.1); it must"),
-        (["--ratio", "2", "1"], "ratio is (2.0, 1.0); it must"),
-        (["--blur_sigma", "2", "1"], "blur_sigma is (2.0, 1.0); it must"),
-        (["--color_jitter", "0", "0", "0", "0.6"], "have a hue of at most 0.5"),
+        (["--scale", "0.9", "0.1"], "scale: 0.9 is above 0.1; write the smaller number first"),
+        (["--ratio", "2", "1"], "ratio: 2 is above 1; write"),
+        (["--blur_sigma", "2", "1"], "blur_sigma: 2 is above 1; write"),
+        (["--color_jitter", "0", "0", "0", "0.6"], "color_jitter: the hue 0.6 is above 0.5"),
     ],
 )
 def test_views_are_checked_before_the_data_are_opened(main, flags, message):

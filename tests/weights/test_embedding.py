@@ -12,7 +12,7 @@ import pytest
 
 from mindspore import ops
 
-from mindbyol.data import EvalTransform, create_source
+from mindbyol.data import EvalTransform, LoaderSettings, create_source
 from mindbyol.evaluation import embedding
 from mindbyol.evaluation.embedding import Embedding
 from mindbyol.weights.torch_files import write_zip
@@ -43,7 +43,8 @@ def mean_colour(images):
 
 def embed(photos, output, identity="weights", extractor=mean_colour, **ranks):
     source = create_source("folder", str(photos), split=".")
-    return Embedding(source, EvalTransform(16), output, identity, 4, **ranks).run(extractor, progress=False)
+    settings = LoaderSettings(4, **ranks)
+    return Embedding(source, EvalTransform(16), output, identity, settings).run(extractor, progress=False)
 
 
 def expected(photos):
@@ -213,7 +214,7 @@ def test_a_part_with_a_wrong_bit_is_named(photos, tmp_path):
     content = bytearray(part.read_bytes())
     content[content.index(b"\n", content.index(b"NUMPY")) + 1] ^= 1
     part.write_bytes(content)
-    with pytest.raises(RuntimeError, match=f"{part.name} was damaged .Bad CRC-32.* and is removed: start again"):
+    with pytest.raises(RuntimeError, match=f"{part.name} was damaged .Bad CRC-32.* and is removed; start again"):
         embed(photos, tmp_path / "out.npz")
     assert embed(photos, tmp_path / "out.npz")
     check(np.load(tmp_path / "out.npz"), photos)
@@ -229,10 +230,10 @@ def test_parts_are_on_the_disk_before_they_have_their_names(photos, tmp_path, mo
 
 
 def test_what_cannot_be_written(photos, tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="must end in .npz, .csv, .parquet"):
+    with pytest.raises(ValueError, match="^output: .*must end in .npz, .csv, .parquet"):
         embed(photos, tmp_path / "out.txt")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ValueError, match="needs pyarrow: pip install -r requirements-export.txt"):
+    with pytest.raises(ValueError, match="needs pyarrow; pip install -r requirements-export.txt"):
         embed(photos, tmp_path / "out.parquet")
 
 
