@@ -18,6 +18,7 @@ with packages("validate.py"):
     from mindbyol.data import DataError, eval_loader_from_args, source_from_args
     from mindbyol.evaluation.features import FeatureExtractor, extract
     from mindbyol.evaluation.knn import WeightedKNN
+    from mindbyol.files import replacing
 
 logger = logging.getLogger("mindbyol.validate")
 
@@ -90,7 +91,7 @@ def check_results(path):
 
 
 def report(args, bank, queries, scores):
-    """Writes the scores and what they are scores of, beside and then renamed."""
+    """Writes the scores and what they are scores of."""
     content = {
         "model": args.model,
         "ckpt_path": args.ckpt_path,
@@ -100,10 +101,8 @@ def report(args, bank, queries, scores):
         "knn_temperature": args.knn_temperature,
         "scores": scores,
     }
-    path = Path(args.results).resolve()  # of a link, the file that it points to
-    beside = path.with_name(f"{path.name}.partial")
-    beside.write_text(json.dumps(content, indent=2) + "\n")
-    beside.replace(path)
+    with replacing(args.results) as beside:
+        beside.write_text(json.dumps(content, indent=2) + "\n")
 
 
 @one_line_errors("validate.py", errors=(DataError, OSError))

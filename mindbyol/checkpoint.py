@@ -11,7 +11,6 @@ MindCV's names, so that `mindcv.create_model(name, checkpoint_path=...)` loads i
 import hashlib
 import json
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +18,13 @@ import numpy as np
 import mindspore as ms
 from mindspore import Tensor
 
+from mindbyol.files import replacing
 from mindbyol.model_card import parse_card
 
 logger = logging.getLogger(__name__)
 
 _CARD, _DIGEST = "card", "digest"
 _ONLINE = "online.backbone."
-
-# What a killed process may leave beside the checkpoint that it was writing.
-UNFINISHED = ".*.partial.*"
 
 
 class NonFinite(ValueError):
@@ -50,7 +47,7 @@ def digest(arrays, card=""):
 
 
 def write(path, arrays, card):
-    """Writes a checkpoint beside `path`, flushes it to the disk and renames it: `path` is never a partial file.
+    """Writes a checkpoint; `path` is never a partial file (see `files.replacing`).
 
     Args:
         path (Path): Must end in .ckpt.
@@ -62,25 +59,13 @@ def write(path, arrays, card):
     """
     path = Path(path)
     card = json.dumps(card)
-    beside = path.with_name(f".{path.stem}.partial.ckpt")
     # Tensors that share the arrays' memory. A scalar needs a dimension in the file; `read` hands back what it says.
     entries = [{"name": name, "data": Tensor.from_numpy(np.ascontiguousarray(array))} for name, array in arrays.items()]
     texts = {_CARD: card, _DIGEST: digest({e["name"]: e["data"].asnumpy() for e in entries}, card)}
     try:
-        beside.unlink(missing_ok=True)
-        ms.save_checkpoint(entries, str(beside), append_dict=texts)
-        os.chmod(beside, 0o644)  # MindSpore makes it read-only, even for its owner
-        with open(beside, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except Exception as error:
-        for left in (beside, beside.with_suffix(".tmp")):  # MindSpore writes to a .tmp first
-            left.unlink(missing_ok=True)
+        with replacing(path) as beside:
+            ms.save_checkpoint(entries, str(beside), append_dict=texts)
+    except Exception as error:  # whatever MindSpore raises
         raise OSError(f"cannot write checkpoint '{path}': {str(error).strip().splitlines()[0]}") from error
 
 

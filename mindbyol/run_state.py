@@ -15,6 +15,7 @@ import mindspore as ms
 import mindbyol
 from mindbyol import checkpoint
 from mindbyol.data.sources import fingerprint
+from mindbyol.files import remove_unfinished, replacing
 
 logger = logging.getLogger(__name__)
 
@@ -75,8 +76,7 @@ def make_output_folder(folder, resume):
                 "choose another folder to go on in"
             )
     _lock(folder)
-    for file in folder.glob(checkpoint.UNFINISHED):  # of a run that was killed while it wrote
-        file.unlink()
+    remove_unfinished(folder)  # of a run that was killed while it wrote
     if not resume and any(folder.glob("*.ckpt")):
         go_on = "--resume goes on with it; for a new run " if holds_run(folder) else ""
         raise ValueError(
@@ -245,9 +245,8 @@ class RunState:
                         lines.append(line)
                 except (ValueError, KeyError, TypeError):  # cut off in the middle by a kill, say
                     pass
-            beside = file.with_suffix(".partial")
-            beside.write_text("".join(lines))
-            beside.replace(file)
+            with replacing(file) as beside:
+                beside.write_text("".join(lines))
 
     def digest(self):
         """Of everything on the device."""

@@ -26,10 +26,10 @@ with packages():
     from mindbyol.data.names import printable
     from mindbyol.evaluation.embedding import Embedding
     from mindbyol.evaluation.features import FeatureExtractor
+    from mindbyol.files import check_output
     from mindbyol.runtime import set_device_target
     from mindbyol.values import IMAGE_SIZE, WORKERS, number
     from mindbyol.weights import read_weights
-    from mindbyol.weights.files import check_output
     from mindbyol.weights.networks import build
 
 
@@ -63,7 +63,7 @@ def main(argv=None):
     if "MS_ROLE" in os.environ:  # msrun has started this process; its scheduler does not come back from init
         communication.init()
         rank, ranks = communication.get_rank(), communication.get_group_size()
-    check_output(args.output, Path(args.output).suffix)
+    check_output(args.output)
     source = create_source("folder", args.data_dir, split=".")
     weights = read_weights(args.ckpt_path)
     card = weights.card

@@ -12,9 +12,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from mindbyol.command import Parser, one_line_errors, packages  # noqa: E402
 
 with packages():
+    from mindbyol.files import check_output
     from mindbyol.weights.convert import read_weights
     from mindbyol.weights.export import FORMATS, export
-    from mindbyol.weights.files import check_output
 
 
 @one_line_errors()

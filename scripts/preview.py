@@ -26,8 +26,8 @@ with packages():
     from mindbyol.data.augmentation import permutation
     from mindbyol.data.decode import decode
     from mindbyol.data.names import printable
+    from mindbyol.files import check_output, replacing
     from mindbyol.values import LARGEST_INT, number
-    from mindbyol.weights.files import check_output
 
 
 def describe(operations):
@@ -84,13 +84,12 @@ def main(argv=None):
     )
     own, recipe = parser.parse_known_args(argv)
     args = parse_args(recipe)
-    output = check_output(own.output, Path(own.output).suffix)
+    output = check_output(own.output)
     source = source_from_args(args, args.train_split, args.num_samples)
     indices = permutation(args.seed, own.epoch, len(source))[: own.images].tolist()
     figure = draw_grid(source, two_view_transform_from_args(args), args.seed, own.epoch, indices)
-    beside = output.with_name(f".{output.name}.partial")
-    figure.savefig(beside, format="png", dpi=80)
-    beside.replace(output)
+    with replacing(output) as beside:
+        figure.savefig(beside, format="png", dpi=80)
     print(
         f"{printable(own.output)}: {len(indices)} images of {source.description}, epoch {own.epoch}, seed {args.seed}"
     )

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mindbyol import checkpoint
+from mindbyol.files import check_output
 from mindbyol.weights import layouts
-from mindbyol.weights.files import check_output, open_weights, read_float32
+from mindbyol.weights.files import open_weights, read_float32
 from mindbyol.weights.provenance import describe_source, make_card
 from mindbyol.weights.resnets import RESNETS, resnet_shapes
 from mindbyol.weights.tensors import in_memory

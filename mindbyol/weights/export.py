@@ -3,14 +3,13 @@
 import contextlib
 import json
 import os
-import shutil
 
 import numpy as np
 
 from mindbyol import checkpoint
+from mindbyol.files import check_output, replacing
 from mindbyol.weights import layouts, networks, torch_files
 from mindbyol.weights.convert import read_weights
-from mindbyol.weights.files import check_output
 from mindbyol.weights.resnets import RESNETS
 
 FORMATS = {
@@ -22,26 +21,6 @@ FORMATS = {
 }
 TOLERANCE = 1e-4
 _INPUT = "float32 (N, 3, H, W), RGB; (pixel - mean) / std, with mean and std for pixels of 0 to 255"
-
-
-@contextlib.contextmanager
-def written_beside(path):
-    """Gives a name to write to, alone in a folder beside `path`.
-
-    When the block ends well, the file is moved to `path`; the folder is deleted either way, whatever is left in it.
-    """
-    folder = path.absolute().with_name(f".{path.name}.partial")
-    shutil.rmtree(folder, ignore_errors=True)  # of an export that was killed
-    folder.mkdir()
-    try:
-        beside = folder / path.name
-        yield beside
-        os.chmod(beside, 0o644)
-        with open(beside, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        shutil.rmtree(folder)
 
 
 @contextlib.contextmanager
@@ -81,7 +60,7 @@ def export(weights, path, kind, heads=False):
             f"--format torchvision: {weights.card['model']} is no ResNet, so PyTorch's names do not fit it"
         )
     card = {**weights.card, "kind": "backbone and projector" if heads else "backbone", "input": _INPUT}
-    with written_beside(path) as beside:
+    with replacing(path) as beside:
         return _WRITERS[kind](weights, beside, card, heads)
 
 

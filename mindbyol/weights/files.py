@@ -6,7 +6,6 @@ import re
 import stat
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
@@ -189,33 +188,3 @@ def _flatten_haiku(path, experiment_state):
 def read_float32(tensor):
     """Reads a tensor as a contiguous float32 array; half precision is widened exactly."""
     return np.asarray(tensor.read(), np.float32, order="C")
-
-
-def check_output(path, suffix, source=None):
-    """Makes sure that a file can be written, before any work is done.
-
-    Args:
-        path (Path): File to write.
-        suffix (str): What its name must end in.
-        source (Path): What it is made from, which must not be lost: a full checkpoint holds more than is converted.
-
-    Returns:
-        Path: The same.
-
-    Raises:
-        ValueError: It cannot; the message says why.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path}: a folder; name the file to write")
-    if path.exists() and not path.is_file():  # renamed over, a device would be gone
-        raise ValueError(f"{path}: no regular file, so nothing is written there; name a new one")
-    if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
-        raise ValueError(f"{path}: is the file that is read; write to another one")
-    if path.suffix != suffix:
-        raise ValueError(f"{path}: the file to write must end in {suffix}")
-    if not path.parent.is_dir():
-        raise ValueError(f"{path}: the folder {path.parent} does not exist")
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"{path}: no permission to write in {path.parent}")
-    return path
