@@ -59,11 +59,12 @@ def create_extractor(args):
         return None
     card = checkpoint.read(args.ckpt_path)[1]
     for key in ("stem", "padding", "stages", "mean", "std"):
-        if card.get(key, getattr(args, key)) != getattr(args, key):
-            logger.warning(f"{key}: the checkpoint's {card[key]} is used, not {getattr(args, key)}")
-            setattr(args, key, card[key])
-    if card.get("image_resize", args.image_resize) != args.image_resize:
-        logger.warning(f"image_resize: trained at {card['image_resize']} px, scored at {args.image_resize}")
+        theirs = getattr(card, key)
+        if theirs not in (None, getattr(args, key)):
+            logger.warning(f"{key}: the checkpoint's {theirs} is used, not {getattr(args, key)}")
+            setattr(args, key, theirs)
+    if card.image_resize not in (None, args.image_resize):
+        logger.warning(f"image_resize: trained at {card.image_resize} px, scored at {args.image_resize}")
     kind = {key: getattr(args, key) for key in ("stem", "padding", "stages")}
     backbone = create_backbone(args.model, image_size=args.image_resize, **kind)
     checkpoint.load_backbone(backbone, args.ckpt_path, args.model)

@@ -137,9 +137,9 @@ def read_start(args):
         return None
     arrays, card = checkpoint.read(args.ckpt_path)
     checkpoint.check_finite(arrays, args.ckpt_path)
-    if card.get("model", args.model) != args.model:
-        raise ValueError(f"'{args.ckpt_path}' is a checkpoint of {card['model']}, not of {args.model}")
-    args.padding = card.get("padding", args.padding)
+    if card.model not in (None, args.model):
+        raise ValueError(f"'{args.ckpt_path}' is a checkpoint of {card.model}, not of {args.model}")
+    args.padding = card.padding or args.padding
     if not any(name.startswith("online.") for name in arrays):
         arrays = {f"online.backbone.{name}": array for name, array in arrays.items()}
     return arrays

@@ -19,7 +19,7 @@ import mindspore as ms
 from mindspore import Tensor
 
 from mindbyol.files import replacing
-from mindbyol.model_card import parse_card
+from mindbyol.model_card import Card, parse_card
 
 logger = logging.getLogger(__name__)
 
@@ -52,13 +52,13 @@ def write(path, arrays, card):
     Args:
         path (Path): Must end in .ckpt.
         arrays (dict[str, ndarray]): What to store.
-        card (dict): JSON-serialisable; stored beside the arrays.
+        card (Card): Stored beside the arrays.
 
     Raises:
         OSError: The file cannot be written; nothing is left behind.
     """
     path = Path(path)
-    card = json.dumps(card)
+    card = json.dumps(card.to_dict())
     # Tensors that share the arrays' memory. A scalar needs a dimension in the file; `read` hands back what it says.
     entries = [{"name": name, "data": Tensor.from_numpy(np.ascontiguousarray(array))} for name, array in arrays.items()]
     texts = {_CARD: card, _DIGEST: digest({e["name"]: e["data"].asnumpy() for e in entries}, card)}
@@ -76,7 +76,7 @@ def read(path):
         path (Path): A .ckpt file.
 
     Returns:
-        tuple[dict[str, ndarray], dict]: The arrays, and the card; an empty card for files that have none.
+        tuple[dict[str, ndarray], Card]: The arrays, and the card; one that says nothing for files that have none.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -94,7 +94,7 @@ def read(path):
     if not arrays:
         raise ValueError(f"'{path}' holds no parameters")
     if not texts and not any(name.startswith(_ONLINE) for name in arrays):
-        return arrays, {}
+        return arrays, Card()
     if texts.keys() != {_CARD, _DIGEST}:
         lost = "digest" if _CARD in texts else "model card" if _DIGEST in texts else "model card and digest"
         raise ValueError(f"'{path}' is damaged: it is a checkpoint of mindbyol, but its {lost} is missing")
@@ -203,7 +203,7 @@ def load_backbone(backbone, path, model):
         model (str): The backbone's name, to compare with the checkpoint's.
 
     Returns:
-        dict: The checkpoint's card.
+        Card: The checkpoint's.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -211,10 +211,10 @@ def load_backbone(backbone, path, model):
     """
     arrays, card = read(path)
     check_finite(arrays, path)
-    if card.get("model", model) != model:
-        raise ValueError(f"'{path}' is a checkpoint of {card['model']}, not of {model}: set --model {card['model']}")
+    if card.model not in (None, model):
+        raise ValueError(f"'{path}' is a checkpoint of {card.model}, not of {model}: set --model {card.model}")
     arrays = from_mindcv(online_backbone(arrays), backbone.mindcv_names)
-    if "kind" not in card:  # MindCV's supervised weights come with a classifier, which a backbone has not
+    if card.kind is None:  # MindCV's supervised weights come with a classifier, which a backbone has not
         arrays = {name: array for name, array in arrays.items() if name.split(".")[0] not in backbone.dropped}
     count = load_into(backbone, arrays, path)
     logger.info(f"{path}: backbone {count}/{count} loaded, 0 missing, 0 unexpected")

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import mindbyol
 from mindbyol import checkpoint
 from mindbyol.data.sources import fingerprint
 from mindbyol.files import remove_unfinished, replacing
+from mindbyol.model_card import Card
 
 logger = logging.getLogger(__name__)
 
@@ -172,27 +174,27 @@ class RunState:
         """
         arrays = {p.name: p.asnumpy() for p in self.step.lasting_parameters()}
         checkpoint.check_finite(arrays, f"nothing is saved at step {self.steps}, and the run stops")
-        card = {
-            "model": self.args.model,
-            "stem": self.args.stem,
-            "padding": self.args.padding,
-            "stages": self.args.stages,
-            "image_resize": self.args.image_resize,
-            "mean": self.args.mean,
-            "std": self.args.std,
-            "recipe": Path(self.args.config).name if self.args.config else None,
-            "data": self.data,
-            "epoch": self.epoch,
-            "step": self.steps,
-            "epoch_size": self.args.epoch_size,
-            "mindbyol": mindbyol.__version__,
-            "mindspore": ms.__version__,
-        }
+        card = Card(
+            model=self.args.model,
+            stem=self.args.stem,
+            padding=self.args.padding,
+            stages=self.args.stages,
+            image_resize=self.args.image_resize,
+            mean=self.args.mean,
+            std=self.args.std,
+            recipe=Path(self.args.config).name if self.args.config else None,
+            data=self.data,
+            epoch=self.epoch,
+            step=self.steps,
+            epoch_size=self.args.epoch_size,
+            mindbyol=mindbyol.__version__,
+            mindspore=ms.__version__,
+        )
         backbone = checkpoint.online_backbone(arrays)
         names = self.step.network.online.backbone.mindcv_names
-        checkpoint.write(self.backbone, checkpoint.to_mindcv(backbone, names), {**card, "kind": "backbone"})
+        checkpoint.write(self.backbone, checkpoint.to_mindcv(backbone, names), replace(card, kind="backbone"))
         run = {"log": log, "config": self.config, "images": self.images}
-        checkpoint.write(self.folder / f"{self.name}.ckpt", arrays, {**card, "kind": "byol", "run": run})
+        checkpoint.write(self.folder / f"{self.name}.ckpt", arrays, replace(card, kind="byol", run=run))
         for file in self._full()[self.args.keep_checkpoint_max :]:
             file.unlink()
             file.with_name(f"{file.stem}_backbone.ckpt").unlink(missing_ok=True)
@@ -211,15 +213,15 @@ class RunState:
             ValueError: None is good, it is not a full one, or the recipe or the data are not those it was made with.
         """
         path, arrays, card = self._newest() if which == "newest" else (Path(which), *checkpoint.read(which))
-        if "run" not in card:
+        if card.run is None:
             raise ValueError(f"resume: '{path}' is no full checkpoint of a run; --ckpt_path starts from weights")
-        run = card["run"]
+        run = card.run
         changed = [key for key in {**run["config"], **self.config} if run["config"].get(key) != self.config.get(key)]
         if changed:
             changes = ", ".join(f"{key} {run['config'].get(key)} -> {self.config.get(key)}" for key in sorted(changed))
             raise ValueError(f"resume: '{path}' was made with another recipe, and results would change: {changes}")
-        if card["data"] != self.data:
-            raise ValueError(f"resume: '{path}' was made with {card['data']}, not with {self.data}")
+        if card.data != self.data:
+            raise ValueError(f"resume: '{path}' was made with {card.data}, not with {self.data}")
         images = run.get("images", {})  # runs of earlier versions did not note them
         changed = [what for what in images if images[what] != self.images.get(what)]
         if changed:
@@ -227,11 +229,11 @@ class RunState:
                 f"resume: '{path}' was made with other images than {self.data}: their number is the same, "
                 f"their {' and '.join(changed)} are not"
             )
-        if not self.plan.total_steps >= card["step"] >= 0:
-            raise ValueError(f"resume: '{path}' is at step {card['step']} of a run of {self.plan.total_steps}")
+        if not self.plan.total_steps >= card.step >= 0:
+            raise ValueError(f"resume: '{path}' is at step {card.step} of a run of {self.plan.total_steps}")
         checkpoint.check_finite(arrays, path)
         checkpoint.load_parameters({p.name: p for p in self.step.lasting_parameters()}, arrays, path)
-        self.steps, self.log = card["step"], run["log"]
+        self.steps, self.log = card.step, run["log"]
         return path
 
     def forget_later_metrics(self):

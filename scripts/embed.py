@@ -67,22 +67,22 @@ def main(argv=None):
     source = create_source("folder", args.data_dir, split=".")
     weights = read_weights(args.ckpt_path)
     card = weights.card
-    if "mean" not in card:
+    if card.mean is None or card.std is None:
         raise ValueError(f"{args.ckpt_path}: its card says nothing of mean and std, so images cannot be normalised")
-    size = args.image_resize or card.get("image_resize") or (224 if card["stem"] == "imagenet" else 32)
+    size = args.image_resize or card.image_size
     online = {name: array for name, array in weights.arrays.items() if name.startswith("online.backbone.")}
     embedding = Embedding(
         source,
         EvalTransform(size, args.crop_pct),
         args.output,
-        f"{digest(online)} {card['padding']} {size} {args.crop_pct}",
+        f"{digest(online)} {card.padding} {size} {args.crop_pct}",
         args.batch_size,
         rank,
         ranks,
         {"num_parallel_workers": args.num_parallel_workers},
     )
-    print(f"{weights.found}; {source.description}; {size} px, crop {args.crop_pct}, padding {card['padding']}")
-    if embedding.run(FeatureExtractor(build(weights), Normalize(card["mean"], card["std"])), progress=rank == 0):
+    print(f"{weights.found}; {source.description}; {size} px, crop {args.crop_pct}, padding {card.padding}")
+    if embedding.run(FeatureExtractor(build(weights), Normalize(card.mean, card.std)), progress=rank == 0):
         print(f"wrote {printable(args.output)}")
 
 

@@ -1,12 +1,13 @@
 """Reads weights of any known project into mindbyol's names, and proves what was loaded."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from mindbyol import checkpoint
 from mindbyol.files import check_output
+from mindbyol.model_card import Card
 from mindbyol.weights import layouts
 from mindbyol.weights.files import open_weights, read_float32
 from mindbyol.weights.provenance import describe_source, make_card
@@ -20,14 +21,14 @@ class Weights:
 
     Attributes:
         arrays (dict): Name to float32 array; names begin with one of `layouts.PARTS`.
-        card (dict): Model card: model, stem, padding, normalisation and what else the file told.
+        card (Card): Model, stem and padding always; normalisation and the rest as far as the file tells.
         found (str): What the file is: "mmselfsup 1.x, full checkpoint, epoch 200".
         report (list[str]): One line a part: what was loaded, missing, unexpected.
         mindcv_names (dict): As of `create_backbone`: where MindCV's checkpoints name the backbone's arrays otherwise.
     """
 
     arrays: dict
-    card: dict
+    card: Card
     found: str
     report: list
     mindcv_names: dict = field(default_factory=dict)
@@ -76,7 +77,7 @@ def _convert(contents, family, model, padding, allow_unmatched):
         raise ValueError(f"{layout.title}, but it has no online backbone")
     found = describe_source(contents, layout, parts)
     card = make_card(contents, found, layout, parts[layouts.ONLINE], model, padding)
-    if layout.family == "solo-learn" and card["stem"] == "small" and not allow_unmatched:
+    if layout.family == "solo-learn" and card.stem == "small" and not allow_unmatched:
         raise ValueError(
             f"{found}: solo-learn pads the first convolution for small images by 2, mindbyol by 1, so features would "
             "differ at the borders; --allow-unmatched converts it all the same, to train on"
@@ -175,12 +176,11 @@ class _Backbone:
 
 def _expected_backbone(card):
     """Of a model card's network; only others than ResNets are built for it."""
-    model, stem, stages = card["model"], card["stem"], card.get("stages", 4)
-    if model in RESNETS:
-        return _Backbone(*resnet_shapes(model, stem, stages))
+    if card.model in RESNETS:
+        return _Backbone(*resnet_shapes(card.model, card.stem, card.stages))
     from mindbyol.backbones import create_backbone
 
-    built = create_backbone(model, stem, image_size=card.get("image_resize", 224), stages=stages)
+    built = create_backbone(card.model, card.stem, image_size=card.image_size, stages=card.stages)
     shapes = {p.name: tuple(p.shape) for p in built.get_parameters()}
     return _Backbone(shapes, built.num_features, built.mindcv_names, built.dropped)
 
@@ -255,12 +255,12 @@ def convert(source, output, family="auto", model=None, padding=None, allow_unmat
     output = check_output(output, ".ckpt", source)
     weights = read_weights(source, family, model, padding, allow_unmatched)
     only_backbone = all(name.startswith(layouts.ONLINE) for name in weights.arrays)
-    card = {**weights.card, "kind": "backbone" if only_backbone else "byol"}
+    card = replace(weights.card, kind="backbone" if only_backbone else "byol")
     arrays = weights.arrays
     if only_backbone:
         arrays = checkpoint.to_mindcv(weights.part(layouts.ONLINE), weights.mindcv_names)
     checkpoint.write(output, arrays, card)
-    network = f"{card['model']}, stem {card['stem']}, padding {card['padding']}"
+    network = f"{card.model}, stem {card.stem}, padding {card.padding}"
     return [f"found {weights.found}", *weights.report, f"wrote {output} ({network})"]
 
 
@@ -280,4 +280,4 @@ def load_pretrained(path, family="auto"):
     """
     weights = read_weights(path, family)
     arrays = {name: array for name, array in weights.arrays.items() if not name.startswith(layouts.PROBE)}
-    return arrays, weights.card["padding"], "\n  ".join([weights.found, *weights.report])
+    return arrays, weights.card.padding, "\n  ".join([weights.found, *weights.report])

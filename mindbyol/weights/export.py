@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 
@@ -56,17 +57,15 @@ def export(weights, path, kind, heads=False):
     if heads and not weights.part(layouts.PROJECTOR):
         raise ValueError(f"--heads: {weights.found}: there is no projector in it")
     if not is_resnet(weights) and kind == "torchvision":
-        raise ValueError(
-            f"--format torchvision: {weights.card['model']} is no ResNet, so PyTorch's names do not fit it"
-        )
-    card = {**weights.card, "kind": "backbone and projector" if heads else "backbone", "input": _INPUT}
+        raise ValueError(f"--format torchvision: {weights.card.model} is no ResNet, so PyTorch's names do not fit it")
+    card = replace(weights.card, kind="backbone and projector" if heads else "backbone", input=_INPUT)
     with replacing(path) as beside:
         return _WRITERS[kind](weights, beside, card, heads)
 
 
 def is_resnet(weights):
     """Whether torchvision has this network under the same names."""
-    return weights.card["model"] in RESNETS
+    return weights.card.model in RESNETS
 
 
 def _tensors(weights, heads):
@@ -88,19 +87,19 @@ def _torch_tensors(weights, heads):
 def _write_mindcv(weights, path, card, heads):
     checkpoint.write(path, _tensors(weights, heads), card)
     lines = [_read_back(weights, path, heads)]
-    if card.get("stages", 4) < 4:
-        return lines + [_FEWER_STAGES.format("MindCV", **card)]
-    if weights.card["stem"] == "small":
+    if card.stages < 4:
+        return lines + [_FEWER_STAGES.format("MindCV", card.stages)]
+    if card.stem == "small":
         return lines + [
             "WARNING: MindCV's own network has a stem for larger images; build this one with "
-            f"mindbyol.backbones.create_backbone('{card['model']}', stem='small', padding='{card['padding']}')"
+            f"mindbyol.backbones.create_backbone('{card.model}', stem='small', padding='{card.padding}')"
         ]
-    features = networks.forward(networks.load_in_mindcv(card["model"], path), _images(weights))
+    features = networks.forward(networks.load_in_mindcv(card.model, path), _images(weights))
     return lines + _compare(weights, "in MindCV", features, _MINDCV_REMEDY)
 
 
 def _write_torchvision(weights, path, card, heads):
-    torch_files.write_zip(path, _torch_tensors(weights, heads), card)
+    torch_files.write_zip(path, _torch_tensors(weights, heads), card.to_dict())
     return [_read_back(weights, path, heads), *_in_torchvision(weights)]
 
 
@@ -111,22 +110,22 @@ def _write_safetensors(weights, path, card, heads):
     tensors = _torch_tensors(weights, heads) if resnet else _tensors(weights, heads)
     metadata = {"format": "pt" if resnet else "ms", "names": "torchvision" if resnet else "mindcv"}
     tensors = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in tensors.items()}
-    save_file(tensors, path, {**metadata, "card": json.dumps(card)})
+    save_file(tensors, path, {**metadata, "card": json.dumps(card.to_dict())})
     lines = [_read_back(weights, path, heads), f"names: {metadata['names']}"]
     return lines + (_in_torchvision(weights) if resnet else [])
 
 
 def _in_torchvision(weights):
-    if weights.card.get("stages", 4) < 4:
-        return [_FEWER_STAGES.format("torchvision", **weights.card)]
-    if weights.card["stem"] == "small":
+    if weights.card.stages < 4:
+        return [_FEWER_STAGES.format("torchvision", weights.card.stages)]
+    if weights.card.stem == "small":
         return [f"WARNING: torchvision's own network has a stem for larger images; give it {_TORCH_SMALL_STEM}"]
     features = networks.forward(networks.build(weights, padding="torch"), _images(weights))
     return _compare(weights, "in torchvision", features, _TORCH_REMEDY)
 
 
 def _read_back(weights, path, heads):
-    again = read_weights(path, model=weights.card["model"])
+    again = read_weights(path, model=weights.card.model)
     parts = (layouts.ONLINE, layouts.PROJECTOR) if heads else (layouts.ONLINE,)
     for part in parts:
         if checkpoint.digest(again.part(part)) != checkpoint.digest(weights.part(part)):
@@ -144,14 +143,14 @@ _TORCH_REMEDY = {
     "same": "pad its strided layers as TensorFlow does, or use --format onnx, which carries the padding along",
 }
 _FEWER_STAGES = (
-    "WARNING: {0}'s own network has four stages, these weights are those of the first {stages}; leave the others out"
+    "WARNING: {0}'s own network has four stages, these weights are those of the first {1}; leave the others out"
 )
 _TORCH_SMALL_STEM = "model.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False); model.maxpool = torch.nn.Identity()"
 
 
 def _images(weights):
     """Of the size that the network was trained with; a MINDIR or ONNX file keeps it."""
-    return networks.test_images(weights.card.get("image_resize") or (224 if weights.card["stem"] == "imagenet" else 32))
+    return networks.test_images(weights.card.image_size)
 
 
 def _compare(weights, where, features, remedies):
@@ -160,7 +159,7 @@ def _compare(weights, where, features, remedies):
     difference = networks.relative_difference(features, own)
     if difference <= TOLERANCE:
         return [f"check: features {where} agree to {difference:.1e} (relative)"]
-    padding = weights.card["padding"]
+    padding = weights.card.padding
     if padding not in remedies:
         raise ValueError(f"check: features {where} differ by {difference:.1e} (relative)")
     return [
@@ -174,7 +173,7 @@ def _write_graph(weights, path, card, heads):
 
     writer = graphs.write_mindir if path.suffix == ".mindir" else graphs.write_onnx
     with _working_in(path.parent):
-        difference = writer(networks.build(weights, heads), path, card, _images(weights))
+        difference = writer(networks.build(weights, heads), path, card.to_dict(), _images(weights))
     if not difference <= TOLERANCE:
         raise ValueError(f"check: the features of {path.name} differ by {difference:.1e} (relative); not written")
     return [f"check: {'features and projections' if heads else 'features'} agree to {difference:.1e} (relative)"]

@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 
 from mindbyol import checkpoint
-from mindbyol.model_card import parse_card
+from mindbyol.model_card import Card, parse_card
 from mindbyol.weights import graph_files, safetensors_files, torch_files
 from mindbyol.weights.pickles import read_pickle
 from mindbyol.weights.tensors import Tensor, in_memory
@@ -49,14 +49,14 @@ class Contents:
         container (str): Kind of file, for people: "PyTorch zip", "safetensors", ...
         tensors (dict): Name to `Tensor`; nothing is read from disk before `Tensor.read()`.
         beside (dict): What lies beside the weights: epoch, meta, author, ...
-        card (dict): Model card, empty if the file has none.
+        card (Card): Model card; one that says nothing if the file has none.
     """
 
     path: str
     container: str
     tensors: dict
     beside: dict = field(default_factory=dict)
-    card: dict = field(default_factory=dict)
+    card: Card = Card()
 
 
 def open_weights(path):
@@ -113,9 +113,9 @@ def _open(path):
         return _from_pickle(path, "PyTorch zip", content, parse_card(card, path))
     if start[0] == 0x80 and start[1:2] <= b"\x05":
         if _is_legacy_torch(start):
-            return _from_pickle(path, "PyTorch before 1.6", torch_files.read_legacy(path), {})
+            return _from_pickle(path, "PyTorch before 1.6", torch_files.read_legacy(path))
         with open(path, "rb") as file:
-            return _from_pickle(path, "pickle", read_pickle(file, path), {})
+            return _from_pickle(path, "pickle", read_pickle(file, path))
     for mark, container, read in _GRAPHS:
         if mark.match(start):
             tensors, card = read(path)
@@ -125,21 +125,21 @@ def _open(path):
     if os.path.getsize(path) > _MAX_MINDSPORE:
         raise ValueError(f"{path}: a MindSpore checkpoint is read as a whole, and this has more than 16 GiB")
     arrays, card = checkpoint.read(path)
-    return Contents(path, "MindSpore", {name: in_memory(value) for name, value in arrays.items()}, {}, card or {})
+    return Contents(path, "MindSpore", {name: in_memory(value) for name, value in arrays.items()}, {}, card)
 
 
 def _is_legacy_torch(start):
     return torch_files.LEGACY_MAGIC.to_bytes(10, "little") in start[:20]
 
 
-def _from_pickle(path, container, content, card):
+def _from_pickle(path, container, content, card=Card()):
     if not isinstance(content, dict):
         raise ValueError(
             f"{path}: holds {brief(content)}, not a dictionary of weights; save the network's state_dict instead"
         )
     if isinstance(content.get("experiment_state"), dict):
         tensors = _flatten_haiku(path, content["experiment_state"])
-        return Contents(path, "pickle", tensors, _plain(content), {})
+        return Contents(path, "pickle", tensors, _plain(content))
     inner = next((content[key] for key in ("state_dict", "model") if isinstance(content.get(key), dict)), None)
     state = content if inner is None else inner
     if not state:

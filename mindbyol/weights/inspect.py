@@ -25,7 +25,7 @@ def describe(path, model=None):
     weights = convert_contents(contents, model=model, allow_unmatched=True)
     lines = [f"{path}: {contents.container}, {os.path.getsize(path) / 1e6:.1f} MB", f"found {weights.found}"]
     lines += weights.report
-    lines += [_printable(f"card: {key}: {value}") for key, value in sorted(weights.card.items())]
+    lines += [_printable(f"card: {key}: {value}") for key, value in sorted(weights.card.to_dict().items())]
     for part in layouts.PARTS:
         arrays = weights.part(part)
         if arrays:

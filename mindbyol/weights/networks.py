@@ -30,13 +30,7 @@ def build(weights, heads=False, padding=None):
         ValueError: `heads` is asked for and the weights have no projector.
     """
     card = weights.card
-    backbone = create_backbone(
-        card["model"],
-        card["stem"],
-        padding or card["padding"],
-        card.get("image_resize", 32 if card["stem"] == "small" else 224),
-        card.get("stages", 4),
-    )
+    backbone = create_backbone(card.model, card.stem, padding or card.padding, card.image_size, card.stages)
     load_into(backbone, weights.part(layouts.ONLINE), weights.found)
     if not heads:
         return backbone.set_train(False)

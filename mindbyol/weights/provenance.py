@@ -1,11 +1,12 @@
 """What a weights file is and where it comes from: the project, how far the run had come, the model card."""
 
+from dataclasses import replace
+
 import mindspore
 
+import mindbyol
 from mindbyol.weights import layouts
 from mindbyol.weights.resnets import RESNETS, resnet_name
-
-import mindbyol  # isort: skip  (before MindSpore: it sets up the CPU)
 
 IMAGENET_MEAN = [123.675, 116.28, 103.53]
 IMAGENET_STD = [58.395, 57.12, 57.375]
@@ -25,7 +26,7 @@ def describe_source(contents, layout, parts):
         title = "mmpretrain"
     if title == "torchvision" and isinstance(beside.get("author"), str):
         title = "mmselfsup, extracted backbone"
-    if "mindbyol" in contents.card and "source" not in contents.card:
+    if contents.card.mindbyol is not None and contents.card.source is None:
         title = "mindbyol"
     if layouts.TARGET in parts:
         kind = "full checkpoint"
@@ -49,24 +50,26 @@ def make_card(contents, found, layout, backbone, model, padding):
     Raises:
         ValueError: No model is named, and the weights are none of MindCV's ResNets.
     """
-    card = {**contents.card, **_progress(contents)}
-    if "mindbyol" not in card:
-        card = {"source": found, "mindbyol": mindbyol.__version__, "mindspore": mindspore.__version__, **card}
+    card = replace(contents.card, **_progress(contents))
+    if card.mindbyol is None:
+        versions = {"mindbyol": mindbyol.__version__, "mindspore": card.mindspore or mindspore.__version__}
+        card = replace(card, source=card.source or found, **versions)
     shapes = {name: tensor.shape for name, tensor in backbone.items()}
-    card["model"] = model or card.get("model") or resnet_name(shapes)
-    small = card["model"] in RESNETS and shapes.get("conv1.weight", ())[-1:] == (3,)
-    card["stem"] = card.get("stem") or ("small" if small else "imagenet")
-    card["padding"] = padding or card.get("padding") or layout.padding
-    if card["stem"] == "imagenet":
-        card = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, **card}
+    model = model or card.model or resnet_name(shapes)
+    small = model in RESNETS and shapes.get("conv1.weight", ())[-1:] == (3,)
+    stem = card.stem or ("small" if small else "imagenet")
+    card = replace(card, model=model, stem=stem, padding=padding or card.padding or layout.padding)
+    if stem == "imagenet":
+        card = replace(card, mean=card.mean or IMAGENET_MEAN, std=card.std or IMAGENET_STD)
     return card
 
 
 def _progress(contents):
     """How far the run had come, in a card's terms: {"epoch": 200}."""
+    card, beside = contents.card, contents.beside
     known = {
-        "epoch": contents.card.get("epoch", _finished_epochs(contents.beside)),
-        "step": contents.card.get("step", contents.beside.get("step")),
+        "epoch": _finished_epochs(beside) if card.epoch is None else card.epoch,
+        "step": beside.get("step") if card.step is None else card.step,
     }
     return {unit: count for unit, count in known.items() if type(count) is int and 0 <= count < 2**31}
 

@@ -9,6 +9,7 @@ from mindspore import nn
 
 from mindbyol import checkpoint
 from mindbyol.backbones import create_backbone
+from mindbyol.model_card import Card
 
 ARRAYS = {
     "online.backbone.conv1.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -18,9 +19,9 @@ ARRAYS = {
 
 
 def test_what_is_written_is_read(tmp_path):
-    checkpoint.write(tmp_path / "a.ckpt", ARRAYS, {"model": "resnet18", "epoch": 3})
+    checkpoint.write(tmp_path / "a.ckpt", ARRAYS, Card(model="resnet18", epoch=3))
     arrays, card = checkpoint.read(tmp_path / "a.ckpt")
-    assert card == {"model": "resnet18", "epoch": 3} and arrays.keys() == ARRAYS.keys()
+    assert card == Card(model="resnet18", epoch=3) and arrays.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
         np.testing.assert_array_equal(arrays[name], array)
         assert arrays[name].dtype == array.dtype
@@ -35,7 +36,7 @@ def test_the_online_backbone_and_not_the_target():
 @pytest.mark.parametrize("kept", [0, 10, 0.5, 0.99])
 def test_truncated(tmp_path, kept):
     path = tmp_path / "a.ckpt"
-    checkpoint.write(path, {"w": np.zeros((100, 100), np.float32)}, {})
+    checkpoint.write(path, {"w": np.zeros((100, 100), np.float32)}, Card())
     data = path.read_bytes()
     path.write_bytes(data[: kept if kept in (0, 10) else int(kept * len(data))])
     with pytest.raises(ValueError, match="a.ckpt' (is truncated or not a MindSpore checkpoint|is damaged)"):
@@ -44,7 +45,7 @@ def test_truncated(tmp_path, kept):
 
 def test_one_changed_bit_is_noticed(tmp_path):
     path = tmp_path / "a.ckpt"
-    checkpoint.write(path, {"w": np.ones((50, 50), np.float32)}, {})
+    checkpoint.write(path, {"w": np.ones((50, 50), np.float32)}, Card())
     data = bytearray(path.read_bytes())
     data[data.find(np.ones(50, np.float32).tobytes()) + 2] ^= 1
     path.write_bytes(data)
@@ -71,7 +72,7 @@ def test_our_checkpoints_have_a_digest(tmp_path, texts, arrays, lost):
 def test_checkpoints_of_others_have_none(tmp_path):
     ms.save_checkpoint([{"name": "conv1.weight", "data": ms.Tensor(np.ones(3, np.float32))}], str(tmp_path / "a.ckpt"))
     arrays, card = checkpoint.read(tmp_path / "a.ckpt")
-    assert list(arrays) == ["conv1.weight"] and card == {}
+    assert list(arrays) == ["conv1.weight"] and card == Card()
 
 
 def test_nan_and_infinity_are_found():
@@ -88,7 +89,7 @@ def test_a_backbone_that_is_not_finite_is_not_scored(tmp_path):
     backbone = create_backbone("resnet18", image_size=32)
     arrays = {p.name: p.asnumpy() for p in backbone.get_parameters()}
     arrays["bn1.gamma"] = np.full(64, np.nan, np.float32)
-    checkpoint.write(tmp_path / "a.ckpt", arrays, {"kind": "backbone", "model": "resnet18"})
+    checkpoint.write(tmp_path / "a.ckpt", arrays, Card(kind="backbone", model="resnet18"))
     with pytest.raises(ValueError, match="a.ckpt: bn1.gamma holds 64 values that are NaN or infinite"):
         checkpoint.load_backbone(backbone, tmp_path / "a.ckpt", "resnet18")
 
@@ -103,11 +104,11 @@ def test_not_a_checkpoint(tmp_path):
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "a.ckpt"
-    checkpoint.write(path, ARRAYS, {"epoch": 1})
+    checkpoint.write(path, ARRAYS, Card(epoch=1))
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("No space left on device")))
     with pytest.raises(OSError, match="cannot write checkpoint .*No space left"):
-        checkpoint.write(path, ARRAYS, {"epoch": 2})
-    assert checkpoint.read(path)[1] == {"epoch": 1} and os.listdir(tmp_path) == ["a.ckpt"]
+        checkpoint.write(path, ARRAYS, Card(epoch=2))
+    assert checkpoint.read(path)[1] == Card(epoch=1) and os.listdir(tmp_path) == ["a.ckpt"]
 
 
 def test_load_into_names_what_does_not_fit():
@@ -129,8 +130,8 @@ def test_load_backbone_takes_full_backbone_only_and_mindcvs_own(tmp_path):
     wanted = {p.name: np.full(p.shape, 0.5, np.float32) for p in backbone.get_parameters()}
     full = {f"online.backbone.{name}": array for name, array in wanted.items()}
     full.update({f"target.backbone.{name}": 0 * array for name, array in wanted.items()})
-    checkpoint.write(tmp_path / "full.ckpt", full, {"kind": "byol", "model": "resnet18"})
-    checkpoint.write(tmp_path / "backbone.ckpt", wanted, {"kind": "backbone", "model": "resnet18"})
+    checkpoint.write(tmp_path / "full.ckpt", full, Card(kind="byol", model="resnet18"))
+    checkpoint.write(tmp_path / "backbone.ckpt", wanted, Card(kind="backbone", model="resnet18"))
     theirs = mindcv.create_model("resnet18")
     for parameter in theirs.get_parameters():
         parameter.set_data(ms.Tensor(np.full(parameter.shape, 0.5, np.float32)))

@@ -10,6 +10,7 @@ from PIL import Image
 import train
 import validate
 from mindbyol import build, checkpoint
+from mindbyol.model_card import Card
 
 RECIPE = str(Path(__file__).parents[2] / "configs/byol/byol_resnet18_digits_cpu.yaml")
 
@@ -118,9 +119,9 @@ def test_checkpoints_that_do_not_fit(tmp_path, main):
     assert "no checkpoint file" in error_of(main, *argv, tmp_path / "none.ckpt")
     (tmp_path / "text.ckpt").write_text("hello")
     assert "truncated or not a MindSpore checkpoint" in error_of(main, *argv, tmp_path / "text.ckpt")
-    checkpoint.write(tmp_path / "other.ckpt", {"conv1.weight": np.zeros((2, 2), np.float32)}, {"model": "resnet50"})
+    checkpoint.write(tmp_path / "other.ckpt", {"conv1.weight": np.zeros((2, 2), np.float32)}, Card(model="resnet50"))
     assert "is a checkpoint of resnet50, not of resnet18" in error_of(main, *argv, tmp_path / "other.ckpt")
-    checkpoint.write(tmp_path / "bare.ckpt", {"conv1.weight": np.zeros((2, 2), np.float32)}, {})
+    checkpoint.write(tmp_path / "bare.ckpt", {"conv1.weight": np.zeros((2, 2), np.float32)}, Card())
     message = error_of(main, *argv, tmp_path / "bare.ckpt")
     assert "parameters missing" in message and "conv1.weight: (2, 2) in the file" in message
     data = (tmp_path / "other.ckpt").read_bytes()

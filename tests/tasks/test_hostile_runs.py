@@ -13,6 +13,7 @@ from PIL import Image
 
 from mindbyol import checkpoint
 from mindbyol.callbacks import TrainLog
+from mindbyol.model_card import Card
 from tests.tasks import tiny, tiny_train
 
 PLAN = SimpleNamespace(total_steps=8, steps_per_epoch=4, effective_batch=64, accumulation=1)
@@ -44,8 +45,9 @@ def refusal(folder, capfd, **recipe):
 
 def rewrite(path, change):
     arrays, card = checkpoint.read(path)
-    change(arrays, card)
-    checkpoint.write(path, arrays, card)
+    content = card.to_dict()
+    change(arrays, content)
+    checkpoint.write(path, arrays, Card.from_dict(content, path))
 
 
 def poison(arrays, _card):

@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from mindbyol import checkpoint
+from mindbyol.model_card import Card
 from mindbyol.weights import load_pretrained, read_weights
 from mindbyol.weights.convert import convert
 from mindbyol.weights.resnets import RESNETS, resnet_shapes
@@ -49,14 +50,14 @@ def write_deepmind(path):
 def write_mindcv(path):
     arrays = without(arrays_of(), "online.projector.", "predictor.", "target.")
     classifier = {f"classifier.{name}": array for name, array in foreign.part(arrays, "probe.").items()}
-    checkpoint.write(path, {**foreign.part(arrays, "online.backbone."), **classifier}, {})
+    checkpoint.write(path, {**foreign.part(arrays, "online.backbone."), **classifier}, Card())
     return arrays
 
 
 def write_own(path):
     arrays = arrays_of()
     state = {f"moments.{name}": array for name, array in foreign.part(arrays, "predictor.").items()}
-    checkpoint.write(path, {**arrays, **state, "global_step": np.ones(1, np.int32)}, {"padding": "same", "step": 77})
+    checkpoint.write(path, {**arrays, **state, "global_step": np.ones(1, np.int32)}, Card(padding="same", step=77))
     return arrays
 
 
@@ -207,7 +208,7 @@ def test_layout(family, tmp_path):
     assert lines[0].startswith(f"found {found}")
     count = len(foreign.part(expected, "online.backbone."))
     assert f"backbone {count}/{count} loaded, 0 missing, 0 unexpected" in lines[1]
-    assert weights.card["padding"] == padding
+    assert weights.card.padding == padding
     for name, array in expected.items():
         np.testing.assert_array_equal(weights.arrays[name], array, err_msg=name)
     added = weights.arrays.keys() - expected.keys()
@@ -221,8 +222,8 @@ def test_backbone_alone_is_written_with_mindcv_names(tmp_path):
     convert(source, output)
     arrays, card = checkpoint.read(output)
     assert set(arrays) == set(foreign.part(arrays_of(), "online.backbone."))
-    assert (card["model"], card["stem"], card["padding"]) == ("resnet18", "imagenet", "torch")
-    assert card["mean"] == [123.675, 116.28, 103.53]
+    assert (card.model, card.stem, card.padding) == ("resnet18", "imagenet", "torch")
+    assert card.mean == [123.675, 116.28, 103.53]
 
 
 @pytest.mark.parametrize("model", ["resnet18", "resnet50", "resnext50_32x4d"])
@@ -240,13 +241,13 @@ def test_shapes_are_those_of_the_network(model, stem):
 def test_stem_for_small_images_is_recognised(tmp_path):
     source = tmp_path / "source.pth"
     write_zip(source, foreign.torchvision(arrays_of(stem="small")))
-    assert read_weights(source).card["stem"] == "small"
+    assert read_weights(source).card.stem == "small"
 
 
 def test_padding_can_be_named(tmp_path):
     source = tmp_path / "source.pth"
     write_zip(source, foreign.torchvision(arrays_of()))
-    assert read_weights(source, padding="same").card["padding"] == "same"
+    assert read_weights(source, padding="same").card.padding == "same"
 
 
 def test_load_pretrained_leaves_classifiers_out(tmp_path):
@@ -356,7 +357,7 @@ def test_solo_learn_small_stem_is_not_exact(tmp_path):
     write_zip(path, {"state_dict": foreign.solo_learn(arrays_of(stem="small", **BIASED))})
     with pytest.raises(ValueError, match="pads the first convolution for small images by 2"):
         read_weights(path)
-    assert read_weights(path, allow_unmatched=True).card["stem"] == "small"
+    assert read_weights(path, allow_unmatched=True).card.stem == "small"
 
 
 def test_two_names_for_one_parameter(tmp_path):
@@ -394,7 +395,7 @@ def test_epochs_that_were_finished(tmp_path, beside, key, epoch):
     path = tmp_path / "source.pth"
     write_zip(path, {**beside, key: foreign.torchvision(arrays_of())})
     weights = read_weights(path)
-    assert weights.card.get("epoch") == epoch
+    assert weights.card.epoch == epoch
     assert weights.found == "torchvision, backbone and probe" + (f", epoch {epoch}" if epoch else "")
 
 

@@ -10,6 +10,7 @@ from config import parse_args
 from mindbyol import checkpoint
 from mindbyol.backbones import create_backbone
 from mindbyol.build import create_byol, read_start, start_from
+from mindbyol.model_card import Card
 from mindbyol.weights import read_weights
 from mindbyol.weights.convert import convert
 from mindbyol.weights.export import export
@@ -36,7 +37,7 @@ def full(theirs, tmp_path_factory):
     arrays = checkpoint.from_mindcv(theirs[1], names)
     path = tmp_path_factory.mktemp("full") / "full.ckpt"
     both = {f"{part}.backbone.{name}": array for part in ("target", "online") for name, array in arrays.items()}
-    checkpoint.write(path, both, {"model": MODEL, "kind": "byol", "image_resize": 64, "mindbyol": "0"})
+    checkpoint.write(path, both, Card(model=MODEL, kind="byol", image_resize=64, mindbyol="0"))
     return path, arrays
 
 
@@ -82,7 +83,7 @@ def test_training_starts_from_either_and_scoring_reads_either(theirs, full):
 def test_weights_that_are_not_finite_start_nothing(full, tmp_path):
     arrays = {f"online.backbone.{name}": array for name, array in full[1].items()}
     name = sorted(arrays)[0]
-    checkpoint.write(tmp_path / "nan.ckpt", {**arrays, name: np.full_like(arrays[name], np.nan)}, {"model": MODEL})
+    checkpoint.write(tmp_path / "nan.ckpt", {**arrays, name: np.full_like(arrays[name], np.nan)}, Card(model=MODEL))
     for flag in ("--ckpt_path", "--pretrained_from"):
         with pytest.raises(ValueError, match=f"nan.ckpt: {name} holds .* values that are NaN or infinite"):
             read_start(parse_args(["--model", MODEL, flag, str(tmp_path / "nan.ckpt")]))
