@@ -1,5 +1,6 @@
 """Pretrains a backbone with BYOL: `python train.py --config configs/byol/....yaml --data_dir ...`."""
 
+import argparse
 import datetime
 import itertools
 import logging
@@ -48,10 +49,12 @@ def prepare(args):
 
     # 3. weights to start from, the network, the step
     start = None if args.resume else read_start(args)
+    if start:
+        args = argparse.Namespace(**{**vars(args), "padding": start.card.padding})
     num_classes = len(source.class_names) if args.probe and source.labels is not None else None
     network = create_byol(args, num_classes)
     if start:
-        start_from(network, start, args.pretrained_from or args.ckpt_path)
+        start_from(network, start.arrays, args.pretrained_from or args.ckpt_path)
     step = create_train_step(args, network, plan, world.ranks)
 
     # 4. where an earlier run stopped

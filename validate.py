@@ -11,7 +11,7 @@ with packages("validate.py"):
     import mindspore as ms
 
     from config import parse_args
-    from mindbyol import checkpoint, runtime
+    from mindbyol import runtime
     from mindbyol.backbones import create_backbone
     from mindbyol.byol import Normalize
     from mindbyol.callbacks import setup_logging
@@ -19,6 +19,7 @@ with packages("validate.py"):
     from mindbyol.evaluation.features import FeatureExtractor, extract
     from mindbyol.evaluation.knn import WeightedKNN
     from mindbyol.files import replacing
+    from mindbyol.weights.subject import open_subject
 
 logger = logging.getLogger("mindbyol.validate")
 
@@ -51,31 +52,32 @@ def choose_ks(ks, bank_size):
     return possible
 
 
-def create_extractor(args):
-    """The recipe's backbone with the checkpoint's weights, stem, padding and stages; None without a checkpoint."""
-    if not args.ckpt_path:
-        if not args.baselines:
-            raise ValueError("ckpt_path: which checkpoint is to be scored? (--baselines True scores without one)")
-        return None
-    card = checkpoint.read(args.ckpt_path)[1]
-    for key in ("stem", "padding", "stages", "mean", "std"):
-        theirs = getattr(card, key)
-        if theirs not in (None, getattr(args, key)):
-            logger.warning(f"{key}: the checkpoint's {theirs} is used, not {getattr(args, key)}")
-            setattr(args, key, theirs)
-    if card.image_resize not in (None, args.image_resize):
-        logger.warning(f"image_resize: trained at {card.image_resize} px, scored at {args.image_resize}")
-    kind = {key: getattr(args, key) for key in ("stem", "padding", "stages")}
-    backbone = create_backbone(args.model, image_size=args.image_resize, **kind)
-    checkpoint.load_backbone(backbone, args.ckpt_path, args.model)
-    return FeatureExtractor(backbone, Normalize(args.mean, args.std))
+def create_extractors(args):
+    """What is to be scored, by name: `trained`, the checkpoint's backbone; `untrained` and `pixels`, the baselines.
 
-
-def untrained_extractor(args):
-    """The backbone as train.py starts with it: the same seed gives the same weights."""
-    ms.set_seed(args.seed)
-    backbone = create_backbone(args.model, args.stem, args.padding, args.image_resize, args.stages)
-    return FeatureExtractor(backbone, Normalize(args.mean, args.std))
+    Stem, padding, stages, mean and std are the checkpoint's, as far as it says them, for `untrained` as well.
+    """
+    if not args.ckpt_path and not args.baselines:
+        raise ValueError("ckpt_path: which checkpoint is to be scored? (--baselines True scores without one)")
+    extractors, kind = {}, {key: getattr(args, key) for key in ("stem", "padding", "stages", "mean", "std")}
+    if args.ckpt_path:
+        subject = open_subject(args.ckpt_path, args.model, args.image_resize)
+        logger.info(f"{subject.path}: {subject.found}; backbone sha256 {subject.digest}")
+        for key, ours in kind.items():
+            theirs = getattr(subject.card, key)
+            if theirs not in (None, ours):
+                logger.warning(f"{key}: the checkpoint's {theirs} is used, not {ours}")
+                kind[key] = theirs
+        if subject.card.image_resize not in (None, args.image_resize):
+            logger.warning(f"image_resize: trained at {subject.card.image_resize} px, scored at {args.image_resize}")
+    normalize = Normalize(kind.pop("mean"), kind.pop("std"))
+    if args.ckpt_path:
+        extractors["trained"] = FeatureExtractor(subject.backbone, normalize)
+    if args.baselines:
+        ms.set_seed(args.seed)  # the weights that train.py starts with
+        untrained = create_backbone(args.model, image_size=args.image_resize, **kind)
+        extractors.update({"untrained": FeatureExtractor(untrained, normalize), "pixels": pixels})
+    return extractors
 
 
 def pixels(images):
@@ -117,15 +119,11 @@ def main(argv=None):
         setup_logging(rank=world.rank)
         bank, queries = open_splits(args)
         ks = choose_ks(args.knn_k, len(bank))
-        extractors = {"trained": create_extractor(args)}
-        if args.baselines:
-            extractors.update({"untrained": untrained_extractor(args), "pixels": pixels})
+        extractors = create_extractors(args)
 
     gather = runtime.Communicator(world).gather
     scores = {}
     for what, extractor in extractors.items():
-        if extractor is None:
-            continue
         features = [
             extract(extractor, eval_loader_from_args(args, source, world.rank, world.ranks), gather)
             for source in (bank, queries)

@@ -14,7 +14,7 @@ from mindbyol.lars import LARS, excluded_from_lars
 from mindbyol.precision import set_precision
 from mindbyol.train_step import LossScale
 from mindbyol.values import LARGEST_INT
-from mindbyol.weights import load_pretrained
+from mindbyol.weights import read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -114,14 +114,15 @@ def create_byol(args, num_classes=None):
 
 
 def read_start(args):
-    """The weights that a recipe starts from: `ckpt_path`, ours or MindCV's, or `pretrained_from`, anybody's.
+    """The weights that a recipe starts from, `ckpt_path` or `pretrained_from`: a file of any known project.
 
     Args:
-        args (Namespace): The recipe; `padding` becomes that of the weights.
+        args (Namespace): The recipe.
 
     Returns:
-        dict[str, ndarray] or None: Arrays named `online.backbone...` and, if the file has them, `online.projector...`,
-        `predictor...` and `target...`; None when the recipe names no weights.
+        Weights or None: `arrays`, named `online.backbone...` and, if the file has them, `online.projector...`,
+        `predictor...` and `target...`, and `card`, whose padding the network must have; None when the recipe names no
+        weights.
 
     Raises:
         FileNotFoundError, ValueError: The file is not there, no checkpoint, of another model, or holds values that are
@@ -129,41 +130,31 @@ def read_start(args):
     """
     if args.ckpt_path and args.pretrained_from:
         raise ValueError("pretrained_from: ckpt_path names weights to start from already; drop one of the two")
-    if args.pretrained_from:
-        arrays, args.padding, found = load_pretrained(args.pretrained_from)
-        logger.info(f"{args.pretrained_from}: {found}")
-        return arrays
-    if not args.ckpt_path:
+    path = args.pretrained_from or args.ckpt_path
+    if not path:
         return None
-    arrays, card = checkpoint.read(args.ckpt_path)
-    checkpoint.check_finite(arrays, args.ckpt_path)
-    if card.model not in (None, args.model):
-        raise ValueError(f"'{args.ckpt_path}' is a checkpoint of {card.model}, not of {args.model}")
-    args.padding = card.padding or args.padding
-    if not any(name.startswith("online.") for name in arrays):
-        arrays = {f"online.backbone.{name}": array for name, array in arrays.items()}
-    return arrays
+    weights = read_weights(path, model=args.model)
+    logger.info("\n  ".join([f"{path}: {weights.found}", *weights.report]))
+    return weights
 
 
 def start_from(network, arrays, source):
     """Loads what there is of online backbone, projector, predictor and target.
 
-    The backbone must fit. A head that is missing or of other sizes stays as initialised; a target that is missing
-    starts as a copy of the online backbone.
+    The backbone must fit; stages that it leaves out are left out of the weights, too. A head that is missing or of
+    other sizes stays as initialised; a target that is missing starts as a copy of the online backbone.
 
     Args:
         network (BYOL): What to load into, before `create_train_step`.
-        arrays (dict[str, ndarray]): As `read_start` gives them.
+        arrays (dict[str, ndarray]): Those of `read_start`.
         source (str): What to call them in messages.
 
     Raises:
         ValueError: The backbone does not fit.
     """
-    prefix = "online.backbone."
-    names = {prefix + ours: prefix + theirs for ours, theirs in network.online.backbone.mindcv_names.items()}
-    arrays = checkpoint.from_mindcv(arrays, names)
-    own = {f"online.backbone.{child}." for child in network.online.backbone.dropped}
-    arrays = {name: array for name, array in arrays.items() if not name.startswith(tuple(own))}
+    dropped = network.online.backbone.dropped
+    left_out = tuple(f"{part}.backbone.{child}." for part in ("online", "target") for child in dropped)
+    arrays = {name: array for name, array in arrays.items() if not name.startswith(left_out)}
     if not any(name.startswith("target.backbone.") for name in arrays):
         online = {name: array for name, array in arrays.items() if name.startswith("online.backbone.")}
         arrays.update({name.replace("online", "target", 1): array for name, array in online.items()})

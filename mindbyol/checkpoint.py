@@ -10,7 +10,6 @@ MindCV's names, so that `mindcv.create_model(name, checkpoint_path=...)` loads i
 
 import hashlib
 import json
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,6 @@ from mindspore import Tensor
 
 from mindbyol.files import replacing
 from mindbyol.model_card import Card, parse_card
-
-logger = logging.getLogger(__name__)
 
 _CARD, _DIGEST = "card", "digest"
 _ONLINE = "online.backbone."
@@ -192,30 +189,3 @@ def load_parameters(parameters, arrays, source):
 
 def _some(names, count=3):
     return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
-
-
-def load_backbone(backbone, path, model):
-    """Loads the online backbone of a full or backbone-only checkpoint, MindCV's own included.
-
-    Args:
-        backbone (Cell): See `backbones.create_backbone`.
-        path (Path): A .ckpt file.
-        model (str): The backbone's name, to compare with the checkpoint's.
-
-    Returns:
-        Card: The checkpoint's.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no checkpoint, one of another model, or holds values that are not finite.
-    """
-    arrays, card = read(path)
-    check_finite(arrays, path)
-    if card.model not in (None, model):
-        raise ValueError(f"'{path}' is a checkpoint of {card.model}, not of {model}: set --model {card.model}")
-    arrays = from_mindcv(online_backbone(arrays), backbone.mindcv_names)
-    if card.kind is None:  # MindCV's supervised weights come with a classifier, which a backbone has not
-        arrays = {name: array for name, array in arrays.items() if name.split(".")[0] not in backbone.dropped}
-    count = load_into(backbone, arrays, path)
-    logger.info(f"{path}: backbone {count}/{count} loaded, 0 missing, 0 unexpected")
-    return card

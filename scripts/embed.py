@@ -21,7 +21,6 @@ with packages():
     from mindspore import communication
 
     from mindbyol.byol import Normalize
-    from mindbyol.checkpoint import digest
     from mindbyol.data import EvalTransform, create_source
     from mindbyol.data.names import printable
     from mindbyol.evaluation.embedding import Embedding
@@ -29,14 +28,14 @@ with packages():
     from mindbyol.files import check_output
     from mindbyol.runtime import set_device_target
     from mindbyol.values import IMAGE_SIZE, WORKERS, number
-    from mindbyol.weights import read_weights
-    from mindbyol.weights.networks import build
+    from mindbyol.weights.subject import open_subject
 
 
 @one_line_errors()
 def main(argv=None):
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ckpt_path", required=True)
+    parser.add_argument("--model", help="MindCV's name of the network, for others than ResNets without a model card")
     parser.add_argument("--data_dir", required=True, help="folder; images at any depth")
     parser.add_argument("-o", "--output", required=True, help="file to write: .npz, .csv or .parquet")
     parser.add_argument("--batch_size", type=number(int, 1, 65536), default=64)
@@ -65,24 +64,25 @@ def main(argv=None):
         rank, ranks = communication.get_rank(), communication.get_group_size()
     check_output(args.output)
     source = create_source("folder", args.data_dir, split=".")
-    weights = read_weights(args.ckpt_path)
-    card = weights.card
+    subject = open_subject(args.ckpt_path, args.model, args.image_resize)
+    card = subject.card
     if card.mean is None or card.std is None:
-        raise ValueError(f"{args.ckpt_path}: its card says nothing of mean and std, so images cannot be normalised")
+        raise ValueError(
+            f"{args.ckpt_path}: says nothing of mean and std, so images cannot be normalised; take one of train.py"
+        )
     size = args.image_resize or card.image_size
-    online = {name: array for name, array in weights.arrays.items() if name.startswith("online.backbone.")}
     embedding = Embedding(
         source,
         EvalTransform(size, args.crop_pct),
         args.output,
-        f"{digest(online)} {card.padding} {size} {args.crop_pct}",
+        f"{subject.digest} {card.padding} {size} {args.crop_pct}",
         args.batch_size,
         rank,
         ranks,
         {"num_parallel_workers": args.num_parallel_workers},
     )
-    print(f"{weights.found}; {source.description}; {size} px, crop {args.crop_pct}, padding {card.padding}")
-    if embedding.run(FeatureExtractor(build(weights), Normalize(card.mean, card.std)), progress=rank == 0):
+    print(f"{subject.found}; {source.description}; {size} px, crop {args.crop_pct}, padding {card.padding}")
+    if embedding.run(FeatureExtractor(subject.backbone, Normalize(card.mean, card.std)), progress=rank == 0):
         print(f"wrote {printable(args.output)}")
 
 

@@ -44,7 +44,8 @@ def read_weights(path, family="auto", model=None, padding=None, allow_unmatched=
     Args:
         path (str): The file; its kind is found from its content.
         family (str): `auto`, or the project that must have written it (`layouts.FAMILIES`).
-        model (str): MindCV's name of the network; found from the weights of ResNets and from a model card.
+        model (str): MindCV's name of the network; needed where neither a model card nor the weights, which those of
+            ResNets do, tell it.
         padding (str): `mindcv`, `torch` or `same`, over what the family says. For weights that were converted from one
             project to the other before they came here.
         allow_unmatched (bool): Leave out what does not fit instead of failing.
@@ -54,8 +55,8 @@ def read_weights(path, family="auto", model=None, padding=None, allow_unmatched=
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file cannot be read, is not of the family named, holds values that are not finite, or (unless
-            allowed) lacks entries, has too many, or has some of another shape.
+        ValueError: The file cannot be read, is not of the family or model named, holds values that are not finite, or
+            (unless allowed) lacks entries, has too many, or has some of another shape.
     """
     return convert_contents(open_weights(path), family, model, padding, allow_unmatched)
 
@@ -262,22 +263,3 @@ def convert(source, output, family="auto", model=None, padding=None, allow_unmat
     checkpoint.write(output, arrays, card)
     network = f"{card.model}, stem {card.stem}, padding {card.padding}"
     return [f"found {weights.found}", *weights.report, f"wrote {output} ({network})"]
-
-
-def load_pretrained(path, family="auto"):
-    """Weights to start training from: what a recipe's `pretrained_from` names.
-
-    Args:
-        path (str): A checkpoint of any known project.
-        family (str): `auto`, or the project that must have written it.
-
-    Returns:
-        tuple: Arrays under mindbyol's names (`online.backbone.*` always; projector, predictor and target if the file
-        has them; never a classifier), the padding with which they are exact, and a description of several lines.
-
-    Raises:
-        FileNotFoundError, ValueError: As `read_weights`.
-    """
-    weights = read_weights(path, family)
-    arrays = {name: array for name, array in weights.arrays.items() if not name.startswith(layouts.PROBE)}
-    return arrays, weights.card.padding, "\n  ".join([weights.found, *weights.report])

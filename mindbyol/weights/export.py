@@ -150,7 +150,7 @@ _TORCH_SMALL_STEM = "model.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False); 
 
 def _images(weights):
     """Of the size that the network was trained with; a MINDIR or ONNX file keeps it."""
-    return networks.test_images(weights.card.image_size)
+    return networks.sample_images(weights.card.image_size)
 
 
 def _compare(weights, where, features, remedies):

@@ -15,22 +15,24 @@ from mindbyol.runtime import pynative
 from mindbyol.weights import layouts
 
 
-def build(weights, heads=False, padding=None):
+def build(weights, heads=False, padding=None, image_size=None):
     """Builds the network of some weights, in evaluation mode.
 
     Args:
         weights (Weights): Arrays and card.
         heads (bool): With the projector behind the backbone.
         padding (str): Another padding than the weights' own, to see what it would give.
+        image_size (int): Side of the images, in pixels; that of the training by default.
 
     Returns:
         Cell: (N, 3, H, W) normalised images to (N, D) features, or to features and projections with `heads`.
 
     Raises:
-        ValueError: `heads` is asked for and the weights have no projector.
+        ValueError: `heads` is asked for and the weights have no projector, or the images are too small.
     """
     card = weights.card
-    backbone = create_backbone(card.model, card.stem, padding or card.padding, card.image_size, card.stages)
+    size = image_size or card.image_size
+    backbone = create_backbone(card.model, card.stem, padding or card.padding, size, card.stages)
     load_into(backbone, weights.part(layouts.ONLINE), weights.found)
     if not heads:
         return backbone.set_train(False)
@@ -82,7 +84,7 @@ def forward(network, images):
     return [output.asnumpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
 
-def test_images(size, count=2):
+def sample_images(size, count=2):
     """A fixed batch of noise to compare networks on: (count, 3, size, size) float32."""
     return np.random.default_rng(0).standard_normal((count, 3, size, size)).astype(np.float32)
 

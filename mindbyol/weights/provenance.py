@@ -45,23 +45,37 @@ def make_card(contents, found, layout, backbone, model, padding):
         contents, layout: As for `describe_source`.
         found (str): What that gave.
         backbone (dict): Our name to tensor, of the online backbone.
-        model, padding (str): Over what the file says; None for that.
+        model (str): The network that is asked for, or None; it counts where the file does not say which it is.
+        padding (str): Over what the file says; None for that.
 
     Raises:
-        ValueError: No model is named, and the weights are none of MindCV's ResNets.
+        ValueError: The file is one of another model, or of a network that must be named and is not.
     """
     card = replace(contents.card, **_progress(contents))
     if card.mindbyol is None:
         versions = {"mindbyol": mindbyol.__version__, "mindspore": card.mindspore or mindspore.__version__}
         card = replace(card, source=card.source or found, **versions)
     shapes = {name: tensor.shape for name, tensor in backbone.items()}
-    model = model or card.model or resnet_name(shapes)
+    model = _model(card, shapes, model)
     small = model in RESNETS and shapes.get("conv1.weight", ())[-1:] == (3,)
     stem = card.stem or ("small" if small else "imagenet")
     card = replace(card, model=model, stem=stem, padding=padding or card.padding or layout.padding)
     if stem == "imagenet":
         card = replace(card, mean=card.mean or IMAGENET_MEAN, std=card.std or IMAGENET_STD)
     return card
+
+
+def _model(card, shapes, asked):
+    """MindCV's name of the network: the card's, or told from the weights of a ResNet, or the one asked for."""
+    if card.model is not None:
+        told = card.model
+    elif asked is None or asked in RESNETS:
+        told = resnet_name(shapes)
+    else:
+        return asked
+    if asked not in (None, told):
+        raise ValueError(f"is a checkpoint of {told}, not of {asked}; set --model {told}")
+    return told
 
 
 def _progress(contents):

@@ -116,14 +116,13 @@ def test_output_folder_that_cannot_be_written(tmp_path):
 @pytest.mark.parametrize("main", [train.main, validate.main])
 def test_checkpoints_that_do_not_fit(tmp_path, main):
     argv = ["-c", RECIPE, "--ckpt_save_dir", tmp_path / "run", "--ckpt_path"]
-    assert "no checkpoint file" in error_of(main, *argv, tmp_path / "none.ckpt")
+    assert "none.ckpt: no such file" in error_of(main, *argv, tmp_path / "none.ckpt")
     (tmp_path / "text.ckpt").write_text("hello")
-    assert "truncated or not a MindSpore checkpoint" in error_of(main, *argv, tmp_path / "text.ckpt")
+    assert "not a MindSpore checkpoint, nor any other kind" in error_of(main, *argv, tmp_path / "text.ckpt")
     checkpoint.write(tmp_path / "other.ckpt", {"conv1.weight": np.zeros((2, 2), np.float32)}, Card(model="resnet50"))
     assert "is a checkpoint of resnet50, not of resnet18" in error_of(main, *argv, tmp_path / "other.ckpt")
     checkpoint.write(tmp_path / "bare.ckpt", {"conv1.weight": np.zeros((2, 2), np.float32)}, Card())
-    message = error_of(main, *argv, tmp_path / "bare.ckpt")
-    assert "parameters missing" in message and "conv1.weight: (2, 2) in the file" in message
+    assert "names its weights like this: conv1.weight" in error_of(main, *argv, tmp_path / "bare.ckpt")
     data = (tmp_path / "other.ckpt").read_bytes()
     (tmp_path / "half.ckpt").write_bytes(data[: len(data) // 2])
     assert "truncated or not a MindSpore checkpoint" in error_of(main, *argv, tmp_path / "half.ckpt")

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from mindbyol import checkpoint
 from mindbyol.model_card import Card
-from mindbyol.weights import load_pretrained, read_weights
+from mindbyol.weights import read_weights
 from mindbyol.weights.convert import convert
 from mindbyol.weights.resnets import RESNETS, resnet_shapes
 from mindbyol.weights.torch_files import write_zip
@@ -248,14 +248,6 @@ def test_padding_can_be_named(tmp_path):
     source = tmp_path / "source.pth"
     write_zip(source, foreign.torchvision(arrays_of()))
     assert read_weights(source, padding="same").card.padding == "same"
-
-
-def test_load_pretrained_leaves_classifiers_out(tmp_path):
-    source = tmp_path / "source.ckpt"
-    write_zip(source, {"state_dict": foreign.solo_learn(arrays_of(**BIASED))})
-    arrays, padding, description = load_pretrained(source)
-    assert padding == "torch" and "backbone 100/100 loaded" in description
-    assert {name.split(".")[0] for name in arrays} == {"online", "target", "predictor"}
 
 
 # ---- what does not fit -------------------------------------------------------------------------------------------

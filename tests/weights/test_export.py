@@ -19,9 +19,9 @@ from mindbyol import checkpoint
 from mindbyol.model_card import Card
 from mindbyol.weights import networks, read_weights
 from mindbyol.weights.convert import Weights, convert
+from mindbyol.weights.describe import describe
 from mindbyol.weights.export import FORMATS, export
 from mindbyol.weights.files import open_weights
-from mindbyol.weights.inspect import describe
 from mindbyol.weights.torch_files import write_zip
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,7 +87,7 @@ def test_there_and_back_again(arrays, tmp_path, kind, heads):
 def test_mindcv_loads_it_and_gives_the_same_features(arrays, tmp_path):
     path, lines = write(arrays, tmp_path, "mindcv", padding="mindcv")
     assert "features in MindCV agree to" in lines[1]
-    images = networks.test_images(64)
+    images = networks.sample_images(64)
     found = networks.forward(networks.load_in_mindcv("resnet18", path), images)
     own = networks.forward(networks.build(weights_of(arrays, "mindcv")), images)
     assert networks.relative_difference(found, own) < 1e-6
@@ -111,7 +111,7 @@ def test_the_remedy_for_mindcv_is_exact(arrays, tmp_path):
     path, lines = write(arrays, tmp_path, "mindcv", padding="torch")
     features = networks.load_in_mindcv("resnet18", path)
     exec(lines[-1].partition("exact features: ")[2], {"model": features.model, "nn": nn})
-    images = networks.test_images(64)
+    images = networks.sample_images(64)
     own = networks.forward(networks.build(weights_of(arrays)), images)
     assert networks.relative_difference(networks.forward(features, images), own) < 1e-6
 
@@ -130,7 +130,7 @@ def test_mindir_runs_with_any_batch_size(arrays, tmp_path):
     loaded = nn.GraphCell(ms.load(str(path)))
     network = networks.build(weights_of(arrays), heads=True)
     for count in (1, 5):
-        images = networks.test_images(64, count)
+        images = networks.sample_images(64, count)
         found = [output.asnumpy() for output in loaded(Tensor(images))]
         assert networks.relative_difference(found, networks.forward(network, images)) < 1e-5
 
@@ -224,7 +224,7 @@ def test_onnx(arrays, tmp_path):
     path = tmp_path / "byol-onnx.onnx"
     assert lines[-1] == f"wrote {path}"
     session = onnxruntime.InferenceSession(str(path))
-    images = networks.test_images(64, 3)
+    images = networks.sample_images(64, 3)
     own = networks.forward(networks.build(weights_of(arrays, "same"), heads=True), images)
     assert networks.relative_difference(session.run(None, {"images": images}), own) < 1e-5
     back = read_weights(path)

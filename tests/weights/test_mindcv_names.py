@@ -13,8 +13,9 @@ from mindbyol.build import create_byol, read_start, start_from
 from mindbyol.model_card import Card
 from mindbyol.weights import read_weights
 from mindbyol.weights.convert import convert
+from mindbyol.weights.describe import describe
 from mindbyol.weights.export import export
-from mindbyol.weights.inspect import describe
+from mindbyol.weights.subject import open_subject
 
 MODEL = "edgenext_xx_small"  # the smallest of them
 
@@ -71,12 +72,11 @@ def test_training_starts_from_either_and_scoring_reads_either(theirs, full):
     for path in (theirs[0], full[0]):
         for parameter in network.get_parameters():
             parameter.set_data(ms.Tensor(np.zeros(parameter.shape, np.float32)))
-        start_from(network, read_start(parse_args(["--model", MODEL, "--ckpt_path", str(path)])), path)
+        start_from(network, read_start(parse_args(["--model", MODEL, "--ckpt_path", str(path)])).arrays, path)
         for encoder in (network.online, network.target):
             found = {p.name.partition(".backbone.")[2]: p.asnumpy() for p in encoder.backbone.get_parameters()}
             assert_equal(found, full[1])
-        backbone = create_backbone(MODEL, image_size=64)
-        checkpoint.load_backbone(backbone, path, MODEL)
+        backbone = open_subject(path, MODEL, image_size=64).backbone
         assert_equal({p.name: p.asnumpy() for p in backbone.get_parameters()}, full[1])
 
 

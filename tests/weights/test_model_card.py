@@ -16,7 +16,7 @@ import mindspore as ms
 from mindbyol import checkpoint
 from mindbyol.model_card import Card, parse_card
 from mindbyol.weights import read_weights
-from mindbyol.weights.inspect import describe
+from mindbyol.weights.describe import describe
 from mindbyol.weights.torch_files import CARD_ENTRY, write_zip
 
 ROOT = Path(__file__).resolve().parents[2]
