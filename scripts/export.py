@@ -13,8 +13,8 @@ from mindbyol.command import Parser, one_line_errors, packages  # noqa: E402
 
 with packages():
     from mindbyol.files import check_output
-    from mindbyol.weights.convert import read_weights
     from mindbyol.weights.export import FORMATS, export
+    from mindbyol.weights.reading import read_weights
 
 
 @one_line_errors()

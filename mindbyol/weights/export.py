@@ -10,7 +10,7 @@ import numpy as np
 from mindbyol import checkpoint
 from mindbyol.files import check_output, replacing
 from mindbyol.weights import layouts, networks, torch_files
-from mindbyol.weights.convert import read_weights
+from mindbyol.weights.reading import read_weights
 from mindbyol.weights.resnets import RESNETS
 
 FORMATS = {

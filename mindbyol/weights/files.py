@@ -13,7 +13,7 @@ from mindbyol import checkpoint
 from mindbyol.model_card import Card, parse_card
 from mindbyol.weights import graph_files, safetensors_files, torch_files
 from mindbyol.weights.pickles import read_pickle
-from mindbyol.weights.tensors import Tensor, in_memory
+from mindbyol.weights.tensors import StoredTensor, in_memory
 from mindbyol.weights.untrusted import brief, is_scalar
 
 _OTHERS = {
@@ -47,7 +47,7 @@ class Contents:
     Attributes:
         path (str): The file.
         container (str): Kind of file, for people: "PyTorch zip", "safetensors", ...
-        tensors (dict): Name to `Tensor`; nothing is read from disk before `Tensor.read()`.
+        tensors (dict): Name to `StoredTensor`; nothing is read from disk before `StoredTensor.read()`.
         beside (dict): What lies beside the weights: epoch, meta, author, ...
         card (Card): Model card; one that says nothing if the file has none.
     """
@@ -145,7 +145,7 @@ def _from_pickle(path, container, content, card=Card()):
     if not state:
         raise ValueError(f"{path}: holds no tensors")
     for name, value in state.items():
-        if not isinstance(value, Tensor):
+        if not isinstance(value, StoredTensor):
             raise ValueError(f"{path}: the weights hold {brief(value)} under {brief(name)}, where a tensor should be")
     return Contents(path, container, state, {} if inner is None else _plain(content), card)
 
@@ -180,7 +180,7 @@ def _flatten_haiku(path, experiment_state):
             raise ValueError(f"{path}: holds more than {_MAX_HAIKU:,} entries")
         if not isinstance(module, str) or not isinstance(name, str):
             raise ValueError(f"{path}: {part} holds {brief(module)}, {brief(name)} where names are needed")
-        if isinstance(value, Tensor):
+        if isinstance(value, StoredTensor):
             tensors[f"{part}/{module}/{name}"] = value
     return tensors
 

@@ -22,7 +22,7 @@ def _whole(path):
 
 
 def read_mindir(path):
-    """Returns ({name: Tensor}, text of the card or None) of a MINDIR file.
+    """Returns ({name: StoredTensor}, text of the card or None) of a MINDIR file.
 
     Raises:
         ValueError: It is damaged.
@@ -48,7 +48,7 @@ def read_mindir(path):
 
 
 def read_onnx(path):
-    """Returns ({name: Tensor}, text of the card or None) of an ONNX file.
+    """Returns ({name: StoredTensor}, text of the card or None) of an ONNX file.
 
     Raises:
         ValueError: It is damaged, or the package onnx is not installed.

@@ -12,7 +12,7 @@ import math
 import re
 from dataclasses import dataclass, field
 
-from mindbyol.weights.tensors import Tensor
+from mindbyol.weights.tensors import StoredTensor
 
 ONLINE, PROJECTOR, PREDICTOR = "online.backbone.", "online.projector.", "predictor."
 TARGET, TARGET_PROJECTOR, PROBE = "target.backbone.", "target.projector.", "probe."
@@ -276,10 +276,10 @@ def from_haiku(_part, names):
 def from_haiku_tensor(tensor, name):
     """Turns HWIO convolutions and (in, out) matrices into OIHW and (out, in), and flattens the rest."""
     if not name.endswith("weight"):
-        return Tensor((math.prod(tensor.shape),), tensor.dtype, lambda: tensor.read().reshape(-1))
+        return StoredTensor((math.prod(tensor.shape),), tensor.dtype, lambda: tensor.read().reshape(-1))
     axes = (3, 2, 0, 1) if len(tensor.shape) == 4 else tuple(reversed(range(len(tensor.shape))))
     shape = tuple(tensor.shape[axis] for axis in axes)
-    return Tensor(shape, tensor.dtype, lambda: tensor.read().transpose(axes))
+    return StoredTensor(shape, tensor.dtype, lambda: tensor.read().transpose(axes))
 
 
 TRANSLATIONS = {

@@ -7,7 +7,7 @@ from mindspore import nn
 from mindbyol import checkpoint
 from mindbyol.model_card import Card
 from mindbyol.weights import layouts, networks
-from mindbyol.weights.convert import read_weights
+from mindbyol.weights.reading import read_weights
 
 
 class Subject(NamedTuple):

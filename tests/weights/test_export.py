@@ -17,8 +17,8 @@ from mindspore import Tensor, nn
 
 from mindbyol import checkpoint
 from mindbyol.model_card import Card
-from mindbyol.weights import networks, read_weights
-from mindbyol.weights.convert import Weights, convert
+from mindbyol.weights import Weights, networks, read_weights
+from mindbyol.weights.convert import convert
 from mindbyol.weights.describe import describe
 from mindbyol.weights.export import FORMATS, export
 from mindbyol.weights.files import open_weights
