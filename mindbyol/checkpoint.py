@@ -81,22 +81,22 @@ def read(path):
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint file '{path}'")
+        raise FileNotFoundError(f"{path}: no such file")
     try:
         entries = ms.load_checkpoint(str(path))
     except Exception as error:
-        raise ValueError(f"'{path}' is truncated or not a MindSpore checkpoint") from error
+        raise ValueError(f"{path}: is truncated or not a MindSpore checkpoint; copy it again") from error
     texts = {name: entries.pop(name) for name in (_CARD, _DIGEST) if isinstance(entries.get(name), str)}
     arrays = {name: value.asnumpy() for name, value in entries.items() if isinstance(value, Tensor)}
     if not arrays:
-        raise ValueError(f"'{path}' holds no parameters")
+        raise ValueError(f"{path}: holds no parameters; name a checkpoint")
     if not texts and not any(name.startswith(_ONLINE) for name in arrays):
         return arrays, Card()
     if texts.keys() != {_CARD, _DIGEST}:
         lost = "digest" if _CARD in texts else "model card" if _DIGEST in texts else "model card and digest"
-        raise ValueError(f"'{path}' is damaged: it is a checkpoint of mindbyol, but its {lost} is missing")
+        raise ValueError(f"{path}: is damaged: a checkpoint of mindbyol whose {lost} is missing; copy it again")
     if texts[_DIGEST] != digest(arrays, texts[_CARD]):
-        raise ValueError(f"'{path}' is damaged: its contents do not match its digest")
+        raise ValueError(f"{path}: is damaged: its contents do not match its digest; copy it again")
     return arrays, parse_card(texts[_CARD], path)
 
 
@@ -181,7 +181,7 @@ def load_parameters(parameters, arrays, source):
     if shapes:
         problems.append(f"{len(shapes)} of another shape ({_some(shapes)})")
     if problems:
-        raise ValueError(f"'{source}' does not fit the network: {'; '.join(problems)}")
+        raise ValueError(f"{source}: does not fit the network: {'; '.join(problems)}")
     for name, parameter in parameters.items():
         parameter.set_data(Tensor(arrays[name].reshape(parameter.shape), parameter.dtype))
     return len(parameters)

@@ -55,9 +55,11 @@ def export(weights, path, kind, heads=False):
         raise ValueError(f"--format {kind}: known are {', '.join(FORMATS)}")
     path = check_output(path, FORMATS[kind])
     if heads and not weights.part(layouts.PROJECTOR):
-        raise ValueError(f"--heads: {weights.found}: there is no projector in it")
+        raise ValueError(f"--heads: {weights.found}, which has no projector; leave the flag out")
     if not is_resnet(weights) and kind == "torchvision":
-        raise ValueError(f"--format torchvision: {weights.card.model} is no ResNet, so PyTorch's names do not fit it")
+        raise ValueError(
+            f"--format torchvision: {weights.card.model} is no ResNet that torchvision has; use --format safetensors"
+        )
     card = replace(weights.card, kind="backbone and projector" if heads else "backbone", input=_INPUT)
     with replacing(path) as beside:
         return _WRITERS[kind](weights, beside, card, heads)

@@ -57,7 +57,9 @@ def read_onnx(path):
         import onnx
         from google.protobuf.message import DecodeError
     except ImportError:
-        raise ValueError(f"{path}: to read ONNX: pip install -r requirements-export.txt") from None
+        raise ValueError(
+            f"{path}: ONNX cannot be read without the package onnx; pip install -r requirements-export.txt"
+        ) from None
     model = onnx.ModelProto()
     try:
         model.ParseFromString(_whole(path))

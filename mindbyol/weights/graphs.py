@@ -76,7 +76,7 @@ def write_onnx(network, path, card, images):
         import onnxruntime
     except ImportError as error:
         raise ValueError(
-            f"--format onnx needs the package {error.name}: pip install -r requirements-export.txt"
+            f"--format onnx: needs the package {error.name}; pip install -r requirements-export.txt"
         ) from None
     expected = _prepare(network, images)
     _export(network, Tensor(images), path, "ONNX")

@@ -171,9 +171,14 @@ def detect(names, family="auto"):
     names = list(names)
     found = next((layout for layout in LAYOUTS if all(_any_match(mark, names) for mark in layout.marks)), None)
     if found is None:
-        raise ValueError(f"none of {', '.join(FAMILIES)} names its weights like this: {', '.join(names[:6])}, ...")
+        some = ", ".join(names[:6])
+        raise ValueError(
+            f"none of {', '.join(FAMILIES)} names its weights like this: {some}, ...; name a checkpoint of one of them"
+        )
     if family not in ("auto", found.family):
-        raise ValueError(f"--from {family}: the names in the file are those of {found.title} (--from {found.family})")
+        raise ValueError(
+            f"--from {family}: the names in the file are those of {found.title}; set --from {found.family}"
+        )
     return found
 
 

@@ -38,7 +38,7 @@ def build(weights, heads=False, padding=None, image_size=None):
         return backbone.set_train(False)
     arrays = weights.part(layouts.PROJECTOR)
     if not arrays:
-        raise ValueError(f"--heads: {weights.found}: there is no projector in it")
+        raise ValueError(f"--heads: {weights.found}, which has no projector; leave the flag out")
     (hidden, width), out = arrays["fc0.weight"].shape, arrays["fc1.weight"].shape[0]
     projector = MLP(width, hidden, out, last_bias="fc1.bias" in arrays)
     load_into(projector, arrays, weights.found)

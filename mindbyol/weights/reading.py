@@ -13,7 +13,9 @@ from mindbyol.weights.matching import expected_backbone, match
 from mindbyol.weights.provenance import describe_source, make_card
 from mindbyol.weights.tensors import in_memory
 
-_SHOWN = 12  # entries that do not fit
+# Of the entries that do not fit, so many are shown in a report and in the one line of an error.
+_SHOWN, _SHOWN_IN_ERRORS = 12, 3
+_ADVICE = "convert it with convert_checkpoint.py --allow-unmatched, which leaves out what does not match"
 
 
 @dataclass
@@ -76,13 +78,13 @@ def _read(contents, family, model, padding, allow_unmatched):
     layout = layouts.detect(tensors, family)
     parts, counters, unknown = _split(tensors, layout)
     if layouts.ONLINE not in parts:
-        raise ValueError(f"{layout.title}, but it has no online backbone")
+        raise ValueError(f"{layout.title}, but it has no online backbone; name a checkpoint that has")
     found = describe_source(contents, layout, parts)
     card = make_card(contents, found, layout, parts[layouts.ONLINE], model, padding)
     if layout.family == "solo-learn" and card.stem == "small" and not allow_unmatched:
         raise ValueError(
             f"{found}: solo-learn pads the first convolution for small images by 2, mindbyol by 1, so features would "
-            "differ at the borders; --allow-unmatched converts it all the same, to train on"
+            f"differ at the borders; to train on from it, {_ADVICE}"
         )
 
     backbone = expected_backbone(card)
@@ -93,19 +95,23 @@ def _read(contents, family, model, padding, allow_unmatched):
     report += [of_part.line(counters[of_part.part]) for of_part in matches]
     problems = [f"unexpected: {name}" for name in unknown]
     problems += [line for of_part in matches for line in of_part.problems()]
-    more = len(problems) - _SHOWN
-    shown = problems[:_SHOWN] + ([f"and {more} more"] if more > 0 else [])
     if problems and not allow_unmatched:
-        advice = "--allow-unmatched converts what matches and leaves out the rest"
-        raise ValueError("\n  ".join([f"{found}: not everything matches", *report, *shown, advice]))
+        counts = [of_part.line(0) for of_part in matches if of_part.problems()]
+        shown = _first(problems, _SHOWN_IN_ERRORS)
+        raise ValueError(f"{found}: not everything matches: {'; '.join([*counts, *shown, _ADVICE])}")
     absent = [title for part, title in layouts.TITLES.items() if part not in parts]
     report += [f"not in the file: {', '.join(absent)}"] if absent else []
-    report += [f"left out: {line}" for line in shown]
+    report += [f"left out: {line}" for line in _first(problems, _SHOWN)]
     tensors = {of_part.part + name: of_part.found[name] for of_part in matches for name in of_part.fitting}
     _fill_biases(tensors, report)
     arrays = {name: read_float32(tensor) for name, tensor in tensors.items()}
     checkpoint.check_finite(arrays, contents.path)
     return Weights(arrays, card, found, report, backbone.mindcv_names)
+
+
+def _first(lines, count):
+    """The first lines, and how many more there are."""
+    return lines[:count] + ([f"and {len(lines) - count} more"] if len(lines) > count else [])
 
 
 def _without_wrapper(tensors):
@@ -115,7 +121,7 @@ def _without_wrapper(tensors):
         names = {name: shorter[len("module.") :] for name, shorter in names.items()}
     twice = next((name for name, shorter in names.items() if name != shorter and shorter in tensors), None)
     if twice:
-        raise ValueError(f"{twice} and {names[twice]} are two entries for one parameter")
+        raise ValueError(f"{twice} and {names[twice]} are two entries for one parameter; save one of them")
     return {names[name]: tensor for name, tensor in tensors.items()}
 
 
@@ -134,7 +140,7 @@ def _split(tensors, layout):
             if first is None or not np.array_equal(first.read(), tensor.read()):
                 raise ValueError(
                     f"{layout.title}: {name} and {layout.twins[prefix]}{rest} should be one tensor and differ: "
-                    "which is online cannot be told"
+                    "which is online cannot be told; save one of them"
                 )
         elif prefix is None:
             unknown.append(name)

@@ -179,7 +179,7 @@ def test_a_damaged_checkpoint_is_passed_over(earlier, straight, capfd):
     newest.write_bytes(newest.read_bytes()[:-1000])
     main(earlier)
     output = capfd.readouterr().out
-    assert "tiny-12_59.ckpt' is truncated" in output and "trying the one before" in output
+    assert "tiny-12_59.ckpt: is truncated" in output and "trying the one before" in output
     assert "tiny-12_58.ckpt: 58 of 60 steps are done" in output
     assert_same(earlier, straight)
 

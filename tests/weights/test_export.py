@@ -165,9 +165,9 @@ def test_inspect_lists_what_does_not_match(arrays, tmp_path):
     [
         ("mindcv", "out.pth", False, "resnet18", "must end in .ckpt"),
         ("keras", "out.h5", False, "resnet18", "--format keras: known are mindcv"),
-        ("torchvision", "out.pth", False, "mobilenet_v2_100", "is no ResNet"),
+        ("torchvision", "out.pth", False, "mobilenet_v2_100", "is no ResNet that torchvision has; use --format saf"),
         ("torchvision", "out.pth", False, "resnetv2_50", "is no ResNet"),
-        ("torchvision", "out.pth", True, "resnet18", "--heads: made here: there is no projector"),
+        ("torchvision", "out.pth", True, "resnet18", "--heads: made here, which has no projector"),
     ],
 )
 def test_what_cannot_be_exported(arrays, tmp_path, kind, name, heads, model, message):
@@ -179,7 +179,7 @@ def test_what_cannot_be_exported(arrays, tmp_path, kind, name, heads, model, mes
 
 def test_onnx_not_installed(arrays, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ValueError, match="needs the package onnx: pip install -r requirements-export.txt"):
+    with pytest.raises(ValueError, match="needs the package onnx; pip install -r requirements-export.txt"):
         write(arrays, tmp_path, "onnx")
     assert os.listdir(tmp_path) == []
 
