@@ -121,6 +121,15 @@ def test_every_container(backbone, tmp_path, case):
             read_weights(path)
 
 
+def test_a_checkpoint_of_before_cards_had_a_type(backbone, tmp_path):
+    """Its text is another than the one that is written now, and its digest holds."""
+    text = json.dumps({"model": "resnet18", "recipe": None, "data": "8 images", "step": 5, "kind": "byol", "run": RUN})
+    arrays = {f"online.backbone.{name}": array for name, array in backbone.items()}
+    write_checkpoint(tmp_path / "a.ckpt", arrays, text)
+    assert checkpoint.read(tmp_path / "a.ckpt")[1] == Card("resnet18", data="8 images", step=5, kind="byol", run=RUN)
+    assert read_weights(tmp_path / "a.ckpt").card.recipe is None
+
+
 def test_the_command_says_it_in_one_line(tmp_path):
     write_checkpoint(tmp_path / "a.ckpt", {"w": np.ones(1, np.float32)}, "[1, 2]")
     for script in ("inspect_checkpoint.py", "export.py"):
