@@ -11,7 +11,6 @@ MindCV's names, so that `mindcv.create_model(name, checkpoint_path=...)` loads i
 import hashlib
 import json
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +20,11 @@ from mindspore import Tensor
 
 from mindbyol.checkpoint_entries import read_entries
 from mindbyol.command import escaped
-from mindbyol.model_card import parse_card
-
-logger = logging.getLogger(__name__)
+from mindbyol.files import replacing
+from mindbyol.model_card import Card, parse_card
 
 _CARD, _DIGEST = "card", "digest"
 _ONLINE = "online.backbone."
-
-# What a killed process may leave beside the checkpoint that it was writing.
-UNFINISHED = ".*.partial.*"
 
 
 class NonFinite(ValueError):
@@ -52,41 +47,29 @@ def digest(arrays, card=""):
 
 
 def write(path, arrays, card):
-    """Writes a checkpoint beside `path`, flushes it to the disk and renames it: `path` is never a partial file.
+    """Writes a checkpoint; `path` is never a partial file (see `files.replacing`).
 
     Args:
         path (Path): Must end in .ckpt.
         arrays (dict[str, ndarray]): What to store.
-        card (dict): JSON-serialisable; stored beside the arrays.
+        card (Card): Stored beside the arrays.
 
     Raises:
         OSError: The file cannot be written; nothing is left behind.
     """
     path = Path(path)
-    card = json.dumps(card)
-    beside = path.with_name(f".{path.stem}.partial.ckpt")
+    card = json.dumps(card.to_dict())
     # Tensors that share the arrays' memory. A scalar needs a dimension in the file; `read` hands back what it says.
     entries = [{"name": name, "data": Tensor.from_numpy(np.ascontiguousarray(array))} for name, array in arrays.items()]
     texts = {_CARD: card, _DIGEST: digest({e["name"]: e["data"].asnumpy() for e in entries}, card)}
     try:
-        beside.unlink(missing_ok=True)
-        logging.disable(logging.CRITICAL)  # MindSpore logs before it raises
-        try:
-            ms.save_checkpoint(entries, str(beside), append_dict=texts)
-        finally:
-            logging.disable(logging.NOTSET)
-        os.chmod(beside, 0o644)  # MindSpore makes it read-only, even for its owner
-        with open(beside, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except Exception as error:
-        for left in (beside, beside.with_suffix(".tmp")):  # MindSpore writes to a .tmp first
-            left.unlink(missing_ok=True)
+        with replacing(path) as beside:
+            logging.disable(logging.CRITICAL)  # MindSpore logs before it raises
+            try:
+                ms.save_checkpoint(entries, str(beside), append_dict=texts)
+            finally:
+                logging.disable(logging.NOTSET)
+    except Exception as error:  # whatever MindSpore raises
         raise OSError(f"cannot write checkpoint '{path}': {str(error).strip().splitlines()[0]}") from error
 
 
@@ -97,7 +80,7 @@ def read(path):
         path (Path): A .ckpt file.
 
     Returns:
-        tuple[dict[str, ndarray], dict]: The arrays, and the card; an empty card for files that have none.
+        tuple[dict[str, ndarray], Card]: The arrays, and the card; one that says nothing for files that have none.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -105,22 +88,22 @@ def read(path):
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint file '{path}'")
+        raise FileNotFoundError(f"{path}: no such file")
     try:
         entries = read_entries(path)
     except ValueError as error:
-        raise ValueError(f"'{path}' is truncated or not a MindSpore checkpoint: {error}") from None
+        raise ValueError(f"{path}: is truncated or not a MindSpore checkpoint ({error}); copy it again") from None
     texts = {name: entries.pop(name) for name in (_CARD, _DIGEST) if isinstance(entries.get(name), str)}
     arrays = {name: value for name, value in entries.items() if not isinstance(value, str)}
     if not arrays:
-        raise ValueError(f"'{path}' holds no parameters")
+        raise ValueError(f"{path}: holds no parameters; name a checkpoint")
     if not texts and not any(name.startswith(_ONLINE) for name in arrays):
-        return arrays, {}
+        return arrays, Card()
     if texts.keys() != {_CARD, _DIGEST}:
         lost = "digest" if _CARD in texts else "model card" if _DIGEST in texts else "model card and digest"
-        raise ValueError(f"'{path}' is damaged: it is a checkpoint of mindbyol, but its {lost} is missing")
+        raise ValueError(f"{path}: is damaged: a checkpoint of mindbyol whose {lost} is missing; copy it again")
     if texts[_DIGEST] != digest(arrays, texts[_CARD]):
-        raise ValueError(f"'{path}' is damaged: its contents do not match its digest")
+        raise ValueError(f"{path}: is damaged: its contents do not match its digest; copy it again")
     return arrays, parse_card(texts[_CARD], path)
 
 
@@ -213,7 +196,7 @@ def load_parameters(parameters, arrays, source):
     if kinds:
         problems.append(f"{len(kinds)} not of real numbers ({_some(kinds)})")
     if problems:
-        raise ValueError(f"'{source}' does not fit the network: {'; '.join(problems)}")
+        raise ValueError(f"{source}: does not fit the network: {'; '.join(problems)}")
     for name, parameter in parameters.items():
         parameter.set_data(Tensor(arrays[name].reshape(parameter.shape), parameter.dtype))
     return len(parameters)
@@ -223,30 +206,3 @@ def _some(names, count=3):
     return ", ".join(escaped(name).replace("\n", "\\n") for name in names[:count]) + (
         ", ..." if len(names) > count else ""
     )
-
-
-def load_backbone(backbone, path, model):
-    """Loads the online backbone of a full or backbone-only checkpoint, MindCV's own included.
-
-    Args:
-        backbone (Cell): See `backbones.create_backbone`.
-        path (Path): A .ckpt file.
-        model (str): The backbone's name, to compare with the checkpoint's.
-
-    Returns:
-        dict: The checkpoint's card.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no checkpoint, one of another model, or holds values that are not finite.
-    """
-    arrays, card = read(path)
-    check_finite(arrays, path)
-    if card.get("model", model) != model:
-        raise ValueError(f"'{path}' is a checkpoint of {card['model']}, not of {model}: set --model {card['model']}")
-    arrays = from_mindcv(online_backbone(arrays), backbone.mindcv_names)
-    if "kind" not in card:  # MindCV's supervised weights come with a classifier, which a backbone has not
-        arrays = {name: array for name, array in arrays.items() if name.split(".")[0] not in backbone.dropped}
-    count = load_into(backbone, arrays, path)
-    logger.info(f"{path}: backbone {count}/{count} loaded, 0 missing, 0 unexpected")
-    return card

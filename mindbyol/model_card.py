@@ -1,6 +1,9 @@
 """The model card: a JSON object inside a weights file that says what the file is, whatever the format of the file."""
 
+import dataclasses
 import json
+from dataclasses import dataclass, field
+from typing import Optional
 
 STEMS = ("imagenet", "small")
 PADDINGS = ("mindcv", "torch", "same")
@@ -34,21 +37,91 @@ def _run(value):
     return all(isinstance(part, dict) for part in parts)
 
 
-# Keys that the program uses: (whether a value is good, what it must be).
-_KNOWN = {
-    "model": (_name, "a text on one line"),
-    "stem": (STEMS.__contains__, " or ".join(STEMS)),
-    "padding": (PADDINGS.__contains__, ", ".join(PADDINGS[:-1]) + f" or {PADDINGS[-1]}"),
-    "stages": (_integer(1, 4), "1, 2, 3 or 4"),
-    "image_resize": (_integer(8, 65536), "a whole number from 8 to 65536"),
-    "mean": (_numbers(-1e6), "three numbers"),
-    "std": (_numbers(0.01), "three numbers above 0.01"),  # of pixels of 0-255
-    "kind": (_text, "a text"),
-    "data": (_text, "a text"),
-    "epoch": (_integer(0, 2**31 - 1), "a whole number"),
-    "step": (_integer(0, 2**31 - 1), "a whole number"),
-    "run": (_run, "an object with `config` and `log`, themselves objects, as `images` is"),
-}
+def _key(good=_text, what="a text", default=None):
+    """A key of the card: whether a value of a file is good for it, and what it must be."""
+    return field(default=default, metadata={"good": good, "what": what})
+
+
+_COUNT = (_integer(0, 2**31 - 1), "a whole number")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a weights file says of itself; None stands for what it does not say.
+
+    Attributes:
+        model (str): Name for `mindcv.create_model`.
+        stem, padding, stages: As for `backbones.create_backbone`.
+        image_resize (int): Side of the images in training, in pixels; see `image_size`.
+        mean, std (list[float]): Three numbers each, for pixels of 0 to 255.
+        recipe (str): Name of the recipe's file.
+        data (str): What the images were.
+        epoch, step (int): How far the run had come.
+        epoch_size (int): Epochs of the whole run.
+        mindbyol, mindspore (str): Versions that the file was written with.
+        kind (str): `byol`, a checkpoint with all parts; `backbone`; `backbone and projector`.
+        run (dict): What a run needs to go on: `config`, `log`, `images`. `data` and `step` stand beside it.
+        source (str): What the file was converted from.
+        input (str): What images an exported network takes.
+        more (dict): Keys that are not known here; they are kept.
+    """
+
+    model: Optional[str] = _key(_name, "a text on one line")
+    stem: Optional[str] = _key(STEMS.__contains__, " or ".join(STEMS))
+    padding: Optional[str] = _key(PADDINGS.__contains__, ", ".join(PADDINGS[:-1]) + f" or {PADDINGS[-1]}")
+    stages: int = _key(_integer(1, 4), "1, 2, 3 or 4", default=4)
+    image_resize: Optional[int] = _key(_integer(8, 65536), "a whole number from 8 to 65536")
+    mean: Optional[list] = _key(_numbers(-1e6), "three numbers")
+    std: Optional[list] = _key(_numbers(0.01), "three numbers above 0.01")
+    recipe: Optional[str] = _key()
+    data: Optional[str] = _key()
+    epoch: Optional[int] = _key(*_COUNT)
+    step: Optional[int] = _key(*_COUNT)
+    epoch_size: Optional[int] = _key(*_COUNT)
+    mindbyol: Optional[str] = _key()
+    mindspore: Optional[str] = _key()
+    kind: Optional[str] = _key()
+    run: Optional[dict] = _key(_run, "an object with `config` and `log`, themselves objects, as `images` is")
+    source: Optional[str] = _key()
+    input: Optional[str] = _key()
+    more: dict = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, content, source):
+        """Checks what a file says of itself.
+
+        Args:
+            content (dict): The JSON object; null stands for what it does not say.
+            source (Path): The file it comes from, for messages.
+
+        Returns:
+            Card: Beside a `run` there are `data` and `step`.
+
+        Raises:
+            ValueError: A key holds something else than it must.
+        """
+        keys = {key.name: key.metadata for key in dataclasses.fields(cls) if key.name != "more"}
+        said = {key: value for key, value in content.items() if key in keys and value is not None}
+        for key, value in said.items():
+            if not keys[key]["good"](value):
+                raise ValueError(
+                    f"{source}: its model card has {_shown(value)} as `{key}`, which must be {keys[key]['what']}"
+                )
+        for key in ("data", "step"):
+            if "run" in said and key not in said:
+                raise ValueError(f"{source}: its model card has a `run`, but no `{key}`")
+        return cls(**said, more={key: value for key, value in content.items() if key not in keys})
+
+    def to_dict(self):
+        """The JSON object that is stored; `from_dict` gives the same card again."""
+        keys = [key.name for key in dataclasses.fields(self) if key.name != "more"]
+        said = {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
+        return {**said, **self.more}
+
+    @property
+    def image_size(self):
+        """Side of the images that the network is for, in pixels: that of the training, if the file says it."""
+        return self.image_resize or (32 if self.stem == "small" else 224)
 
 
 def parse_card(text, source):
@@ -59,29 +132,22 @@ def parse_card(text, source):
         source (Path): The file it comes from, for messages.
 
     Returns:
-        dict: The card, empty where there is none. What stands under a key that the program uses is of the right kind,
-        and beside a `run` there are `data` and `step`; other keys may hold anything.
+        Card: One that says nothing, where there is none.
 
     Raises:
         ValueError: It is no JSON object, is nested too deep, or a key holds something else than it must.
     """
     if text is None:
-        return {}
+        return Card()
     try:
-        card = json.loads(text)
-        depth = _depth(card, _DEEPEST)
+        content = json.loads(text)
+        depth = _depth(content, _DEEPEST)
     except (ValueError, RecursionError):
         raise ValueError(f"{source}: its model card is no JSON, or nested too deep") from None
-    if not isinstance(card, dict) or depth > _DEEPEST:
-        what = f"nested deeper than {_DEEPEST}" if depth > _DEEPEST else f"{_shown(card)}, not a JSON object"
+    if not isinstance(content, dict) or depth > _DEEPEST:
+        what = f"nested deeper than {_DEEPEST}" if depth > _DEEPEST else f"{_shown(content)}, not a JSON object"
         raise ValueError(f"{source}: its model card is {what}")
-    for key, (good, what) in _KNOWN.items():
-        if key in card and not good(card[key]):
-            raise ValueError(f"{source}: its model card has {_shown(card[key])} as `{key}`, which must be {what}")
-    for key in ("data", "step"):
-        if "run" in card and key not in card:
-            raise ValueError(f"{source}: its model card has a `run`, but no `{key}`")
-    return card
+    return Card.from_dict(content, source)
 
 
 def _depth(value, limit):

@@ -23,11 +23,12 @@ from mindbyol.config.values import FRACTION, boolean, number
 from mindbyol.data import pretrain_loader_from_args, source_from_args, two_view_transform_from_args
 from mindbyol.data.views import JITTER_OPERATIONS, PER_VIEW
 from mindbyol.heads import MLP, dense
+from mindbyol.model_card import Card
 from mindbyol.training.batch_norm import synchronize
 from mindbyol.training.optimizer import create_loss_scale, create_optimizer
 from mindbyol.training.overflows import WatchOverflows
 from mindbyol.training.precision import set_precision
-from mindbyol.weights import load_pretrained
+from mindbyol.weights import read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -96,19 +97,17 @@ class Training:
 
         Args:
             plan (Plan): Steps of the run.
-            card (dict): Of the run that goes on, whose weights will be loaded; None for a new one.
+            card (Card): Of the run that goes on, whose weights will be loaded; None for a new one.
 
         Returns:
             BYOLTrainOneStep: Not yet compiled.
         """
-        start = None
-        if card:
-            self.padding = card.get("padding", self.padding)
-        else:
-            start, self.padding = read_start(self.recipe)
+        start = None if card else read_start(self.recipe)
+        if card or start:
+            self.padding = (card or start.card).padding
         self.network = create_byol(self.recipe, self.padding, self.num_classes)
         if start:
-            start_from(self.network, start, self.recipe.pretrained_from or self.recipe.ckpt_path)
+            start_from(self.network, start.arrays, self.recipe.pretrained_from or self.recipe.ckpt_path)
         self.mindcv_names = self.network.online.backbone.mindcv_names  # mixed precision puts a wrapper around it
         step = create_train_step(self.recipe, self.network, plan, self.world.ranks)
         healthy_std = 1 / math.sqrt(self.recipe.projection_size)
@@ -157,7 +156,7 @@ class Training:
     def card(self):
         """What the network of a checkpoint is."""
         keys = ("model", "stem", "stages", "image_resize", "mean", "std")
-        return {"padding": self.padding, **{key: self.recipe.plain()[key] for key in keys}}
+        return Card(padding=self.padding, **{key: self.recipe.plain()[key] for key in keys})
 
     def exports(self, arrays):
         """The online backbone alone, with MindCV's names."""
@@ -221,53 +220,45 @@ def create_byol(recipe, padding=None, num_classes=None):
 
 
 def read_start(recipe):
-    """The weights that a recipe starts from: `ckpt_path`, ours or MindCV's, or `pretrained_from`, anybody's.
+    """The weights that a recipe starts from, `ckpt_path` or `pretrained_from`: a file of any known project.
 
     Args:
         recipe (Recipe): The recipe.
 
     Returns:
-        tuple: {name: ndarray}, named `online.backbone...` and, if the file has them, `online.projector...`,
-        `predictor...` and `target...`, or None when the recipe names no weights; and the padding that goes with them.
+        Weights or None: `arrays`, named `online.backbone...` and, if the file has them, `online.projector...`,
+        `predictor...` and `target...`, and `card`, whose padding the network must have; None when the recipe names no
+        weights.
 
     Raises:
         FileNotFoundError, ValueError: The file is not there, no checkpoint, of another model, or holds values that are
             not finite.
     """
-    if recipe.pretrained_from:
-        arrays, padding, found = load_pretrained(recipe.pretrained_from)
-        logger.info(f"{recipe.pretrained_from}: {found}")
-        return arrays, padding
-    if not recipe.ckpt_path:
-        return None, recipe.padding
-    arrays, card = checkpoint.read(recipe.ckpt_path)
-    checkpoint.check_finite(arrays, recipe.ckpt_path)
-    if card.get("model", recipe.model) != recipe.model:
-        raise ValueError(f"'{recipe.ckpt_path}' is a checkpoint of {card['model']}, not of {recipe.model}")
-    if not any(name.startswith("online.") for name in arrays):
-        arrays = {f"online.backbone.{name}": array for name, array in arrays.items()}
-    return arrays, card.get("padding", recipe.padding)
+    path = recipe.pretrained_from or recipe.ckpt_path
+    if not path:
+        return None
+    weights = read_weights(path, model=recipe.model)
+    logger.info("\n  ".join([f"{path}: {weights.found}", *weights.report]))
+    return weights
 
 
 def start_from(network, arrays, source):
     """Loads what there is of online backbone, projector, predictor and target.
 
-    The backbone must fit. A head that is missing or of other sizes stays as initialised; a target that is missing
-    starts as a copy of the online backbone.
+    The backbone must fit; stages that it leaves out are left out of the weights, too. A head that is missing or of
+    other sizes stays as initialised; a target that is missing starts as a copy of the online backbone.
 
     Args:
         network (BYOL): What to load into, before `create_train_step`.
-        arrays (dict[str, ndarray]): As `read_start` gives them.
+        arrays (dict[str, ndarray]): Those of `read_start`.
         source (str): What to call them in messages.
 
     Raises:
         ValueError: The backbone does not fit.
     """
-    prefix = "online.backbone."
-    names = {prefix + ours: prefix + theirs for ours, theirs in network.online.backbone.mindcv_names.items()}
-    arrays = checkpoint.from_mindcv(arrays, names)
-    own = {f"online.backbone.{child}." for child in network.online.backbone.dropped}
-    arrays = {name: array for name, array in arrays.items() if not name.startswith(tuple(own))}
+    dropped = network.online.backbone.dropped
+    left_out = tuple(f"{part}.backbone.{child}." for part in ("online", "target") for child in dropped)
+    arrays = {name: array for name, array in arrays.items() if not name.startswith(left_out)}
     if not any(name.startswith("target.backbone.") for name in arrays):
         online = {name: array for name, array in arrays.items() if name.startswith("online.backbone.")}
         arrays.update({name.replace("online", "target", 1): array for name, array in online.items()})

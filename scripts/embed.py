@@ -16,22 +16,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from mindbyol.command import Parser, one_line_errors, packages  # noqa: E402
 
 with packages():
-    from mindbyol.checkpoint import digest
     from mindbyol.config.values import IMAGE_SIZE, WORKERS, number
     from mindbyol.data import EvalTransform, LoaderSettings, create_source
     from mindbyol.data.names import printable
     from mindbyol.evaluation.embedding import Embedding
     from mindbyol.evaluation.features import FeatureExtractor
+    from mindbyol.files import check_output
     from mindbyol.runtime import setup
-    from mindbyol.weights import read_weights
-    from mindbyol.weights.files import check_output
-    from mindbyol.weights.networks import build
+    from mindbyol.weights.subject import open_subject
 
 
 @one_line_errors()
 def main(argv=None):
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ckpt_path", required=True)
+    parser.add_argument("--model", help="MindCV's name of the network, for others than ResNets without a model card")
     parser.add_argument("--data_dir", required=True, help="folder; images at any depth")
     parser.add_argument("-o", "--output", required=True, help="file to write: .npz, .csv or .parquet")
     parser.add_argument("--batch_size", type=number(int, 1, 65536), default=64)
@@ -52,25 +51,26 @@ def main(argv=None):
 
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     world = setup(args.device_target)
-    check_output(args.output, Path(args.output).suffix)
+    check_output(args.output)
     source = create_source("folder", args.data_dir, split=".")
-    weights = read_weights(args.ckpt_path)
-    card = weights.card
-    if "mean" not in card:
-        raise ValueError(f"{args.ckpt_path}: its card says nothing of mean and std, so images cannot be normalised")
-    size = args.image_resize or card.get("image_resize") or (224 if card["stem"] == "imagenet" else 32)
-    online = {name: array for name, array in weights.arrays.items() if name.startswith("online.backbone.")}
+    subject = open_subject(args.ckpt_path, args.model, args.image_resize)
+    card = subject.card
+    if card.mean is None or card.std is None:
+        raise ValueError(
+            f"{args.ckpt_path}: says nothing of mean and std, so images cannot be normalised; take one of train.py"
+        )
+    size = args.image_resize or card.image_size
     embedding = Embedding(
         source,
         EvalTransform(size, args.crop_pct),
         args.output,
-        f"{digest(online)} {card['padding']} {size} {args.crop_pct}",
+        f"{subject.digest} {card.padding} {size} {args.crop_pct}",
         LoaderSettings(
             args.batch_size, rank=world.rank, ranks=world.ranks, num_parallel_workers=args.num_parallel_workers
         ),
     )
-    print(f"{weights.found}; {source.description}; {size} px, crop {args.crop_pct}, padding {card['padding']}")
-    if embedding.run(FeatureExtractor(build(weights), card["mean"], card["std"]), progress=world.rank == 0):
+    print(f"{subject.found}; {source.description}; {size} px, crop {args.crop_pct}, padding {card.padding}")
+    if embedding.run(FeatureExtractor(subject.backbone, card.mean, card.std), progress=world.rank == 0):
         print(f"wrote {printable(args.output)}")
 
 

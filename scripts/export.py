@@ -12,9 +12,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from mindbyol.command import Parser, one_line_errors, packages  # noqa: E402
 
 with packages():
-    from mindbyol.weights.convert import read_weights
+    from mindbyol.files import check_output
     from mindbyol.weights.export import FORMATS, export
-    from mindbyol.weights.files import check_output
+    from mindbyol.weights.reading import read_weights
 
 
 @one_line_errors()
@@ -23,6 +23,7 @@ def main(argv=None):
     parser.add_argument("ckpt_path", help="mindbyol's checkpoint, or any that convert_checkpoint.py reads")
     parser.add_argument("--format", required=True, choices=FORMATS)
     parser.add_argument("-o", "--output", help="file to write; beside the checkpoint if not given")
+    parser.add_argument("--model", help="MindCV's name of the network, for others than ResNets without a model card")
     parser.add_argument("--heads", action="store_true", help="the projector too")
     args = parser.parse_args(argv)
 
@@ -31,7 +32,7 @@ def main(argv=None):
         Path(args.output) if args.output else source.with_name(f"{source.stem}-{args.format}{FORMATS[args.format]}")
     )
     check_output(output, FORMATS[args.format], source)
-    weights = read_weights(source)
+    weights = read_weights(source, model=args.model)
     print(weights.found)
     for line in export(weights, output, args.format, args.heads):
         print(line)

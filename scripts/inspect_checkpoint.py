@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from mindbyol.command import Parser, one_line_errors, packages  # noqa: E402
 
 with packages():
-    from mindbyol.weights.inspect import describe
+    from mindbyol.weights.describe import describe
 
 
 @one_line_errors()

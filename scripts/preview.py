@@ -26,7 +26,7 @@ with packages():
     from mindbyol.data.decode import decode
     from mindbyol.data.keyed_random import permutation
     from mindbyol.data.names import printable
-    from mindbyol.weights.files import check_output
+    from mindbyol.files import check_output, replacing
 
 LARGEST_SHOWN = 1000  # pixels of the side of an original; matplotlib takes minutes for a hundred megapixels
 
@@ -91,9 +91,8 @@ def main(argv=None):
     source = source_from_args(args, args.train_split, args.num_samples)
     indices = permutation(args.seed, own.epoch, len(source))[: own.images].tolist()
     figure = draw_grid(source, two_view_transform_from_args(args), args.seed, own.epoch, indices)
-    beside = output.with_name(f".{output.name}.partial")
-    figure.savefig(beside, format="png", dpi=80)
-    beside.replace(output)
+    with replacing(output) as beside:
+        figure.savefig(beside, format="png", dpi=80)
     print(
         f"{printable(own.output)}: {len(indices)} images of {source.description}, epoch {own.epoch}, seed {args.seed}"
     )

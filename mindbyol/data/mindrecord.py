@@ -19,6 +19,7 @@ import numpy as np
 
 from mindbyol.data.decode import BadImage
 from mindbyol.data.names import printable
+from mindbyol.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -286,6 +287,5 @@ def _columns(connection):
 
 
 def _write_json(path, content):
-    beside = path.with_suffix(".json.part")
-    beside.write_text(json.dumps(content, indent=1))
-    os.replace(beside, path)
+    with replacing(path) as beside:
+        beside.write_text(json.dumps(content, indent=1))

@@ -22,7 +22,7 @@ from mindspore import Tensor
 from mindbyol.data import EvalLoader
 from mindbyol.data.decode import DataError
 from mindbyol.data.sources import Subset
-from mindbyol.weights.export import written_beside
+from mindbyol.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ class Embedding:
         features, names = zip(*(next(rows) for _ in range(batches)))
         names = np.array(sum(names, []), dtype=np.str_)
         asked = min(self.part_size, len(self.source) - part * self.part_size)
-        with written_beside(self._file(part)) as beside, open(beside, "wb") as file:
+        with replacing(self._file(part)) as beside, open(beside, "wb") as file:
             np.savez(file, features=np.concatenate(features), names=names, left_out=asked - len(names))
 
     def _join(self):
@@ -175,7 +175,7 @@ class Embedding:
             raise DataError(f"data_dir: none of {self.source.description} can be read; are they images?")
         if left_out:
             logger.warning("%d of %d images cannot be read and are left out", left_out, len(self.source))
-        with written_beside(self.output) as beside:
+        with replacing(self.output) as beside:
             _JOIN[self.output.suffix](beside, parts)
         shutil.rmtree(self.folder)
         return True

@@ -5,7 +5,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from mindbyol import checkpoint
+from mindbyol.files import remove_unfinished
 
 # Locked output folders of this process: file descriptors, kept open until it ends.
 _locks = {}
@@ -46,8 +46,7 @@ def make_output_folder(folder, resume):
                 f"ckpt_save_dir: '{file}' is no regular file, and the run writes one of that name; remove it"
             )
     _lock(folder)
-    for file in folder.glob(checkpoint.UNFINISHED):  # of a run that was killed while it wrote
-        file.unlink()
+    remove_unfinished(folder)  # of a run that was killed while it wrote
     if not resume and any(folder.glob("*.ckpt")):
         go_on = "--resume goes on with it; for a new run " if holds_run(folder) else ""
         raise ValueError(

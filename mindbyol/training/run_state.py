@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import mindbyol
 from mindbyol import checkpoint
 from mindbyol.data.sources import fingerprint
 from mindbyol.files import replacing
+from mindbyol.model_card import Card
 from mindbyol.tasks import OF_RECIPES
 
 logger = logging.getLogger(__name__)
@@ -26,12 +28,12 @@ class Saved(NamedTuple):
     Attributes:
         path (Path): The file.
         arrays (dict[str, ndarray]): Everything that was on the device.
-        card (dict): With a `run`: what the host knew.
+        card (Card): With a `run`: what the host knew.
     """
 
     path: Path
     arrays: dict
-    card: dict
+    card: Card
 
     @classmethod
     def find(cls, folder, which, model):
@@ -47,7 +49,7 @@ class Saved(NamedTuple):
             ValueError: None is good, it is not a full one, or it holds values that are not finite.
         """
         saved = cls._newest(Path(folder), model) if which == "newest" else cls._read(Path(which))
-        if "run" not in saved.card:
+        if saved.card.run is None:
             raise ValueError(f"resume: '{saved.path}' is no full checkpoint of a run; --ckpt_path starts from weights")
         return saved
 
@@ -137,21 +139,21 @@ class RunState:
         """
         arrays = {p.name: p.asnumpy() for p in step.lasting_parameters()}
         checkpoint.check_finite(arrays, f"nothing is saved at step {self.steps}, and the run stops")
-        card = {
-            **self.training.card(),
-            "recipe": Path(self.recipe.config).name if self.recipe.config else None,
-            "data": self.training.source.description,
-            "epoch": self.epoch,
-            "step": self.steps,
-            "epoch_size": self.plan.epochs,
-            "mindbyol": mindbyol.__version__,
-            "mindspore": ms.__version__,
-        }
+        card = replace(
+            self.training.card(),
+            recipe=Path(self.recipe.config).name if self.recipe.config else None,
+            data=self.training.source.description,
+            epoch=self.epoch,
+            step=self.steps,
+            epoch_size=self.plan.epochs,
+            mindbyol=mindbyol.__version__,
+            mindspore=ms.__version__,
+        )
         exports = self.training.exports(arrays)
         for suffix, (exported, kind) in exports.items():
-            checkpoint.write(self.file(suffix), exported, {**card, "kind": kind})
+            checkpoint.write(self.file(suffix), exported, replace(card, kind=kind))
         run = {"log": log, "config": self.config, "images": self.images}
-        checkpoint.write(self.file(), arrays, {**card, "kind": self.recipe.task, "run": run})
+        checkpoint.write(self.file(), arrays, replace(card, kind=self.recipe.task, run=run))
         for file in full_checkpoints(self.folder, self.recipe.model)[self.recipe.keep_checkpoint_max :]:
             file.unlink()
             for suffix in exports:
@@ -169,7 +171,7 @@ class RunState:
         Raises:
             ValueError: The recipe or the data are not those that it was made with.
         """
-        run = saved.card["run"]
+        run = saved.card.run
         defaults = {"task": OF_RECIPES, **{name: key.default for name, key in self.recipe.keys.items()}}
         before = {name: run["config"].get(name, _plain(defaults.get(name))) for name in self.config}
         changed = [name for name, value in self.config.items() if before[name] != value]
@@ -183,7 +185,7 @@ class RunState:
                 f"resume: '{saved.path}' was made with {name} {run['config'][name]}, a key that there is no more"
             )
         data = self.training.source.description
-        if saved.card["data"] != data:
+        if saved.card.data != data:
             raise ValueError(f"resume: '{saved.path}' was made with {saved.card['data']}, not with {data}")
         images = run.get("images", {})  # runs of earlier versions did not note them
         changed = [what for what in images if images[what] != self.images.get(what)]
@@ -192,7 +194,7 @@ class RunState:
                 f"resume: '{saved.path}' was made with other images than {data}: their number is the same, "
                 f"their {' and '.join(changed)} are not"
             )
-        if not self.plan.total_steps >= saved.card["step"] >= 0:
+        if not self.plan.total_steps >= saved.card.step >= 0:
             raise ValueError(
                 f"resume: '{saved.path}' is at step {saved.card['step']} of a run of {self.plan.total_steps}"
             )
@@ -203,10 +205,10 @@ class RunState:
         Raises:
             ValueError: It does not fit the network, or holds no state of a log.
         """
-        if not _is_log(saved.card["run"]["log"], 1 + len(step.statistics)):
+        if not _is_log(saved.card.run["log"], 1 + len(step.statistics)):
             raise ValueError(f"resume: '{saved.path}' is damaged: its model card does not hold what a log remembers")
         checkpoint.load_parameters({p.name: p for p in step.lasting_parameters()}, saved.arrays, saved.path)
-        self.steps, self.log = saved.card["step"], saved.card["run"]["log"]
+        self.steps, self.log = saved.card.step, saved.card.run["log"]
 
     def forget_later_metrics(self):
         """Drops the lines of metrics.jsonl that a run wrote after the state it goes on from."""

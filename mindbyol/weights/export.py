@@ -3,14 +3,14 @@
 import contextlib
 import json
 import os
-import shutil
+from dataclasses import replace
 
 import numpy as np
 
 from mindbyol import checkpoint
+from mindbyol.files import check_output, replacing
 from mindbyol.weights import layouts, networks, torch_files
-from mindbyol.weights.convert import read_weights
-from mindbyol.weights.files import check_output
+from mindbyol.weights.reading import read_weights
 from mindbyol.weights.resnets import RESNETS
 
 FORMATS = {
@@ -22,26 +22,6 @@ FORMATS = {
 }
 TOLERANCE = 1e-4
 _INPUT = "float32 (N, 3, H, W), RGB; (pixel - mean) / std, with mean and std for pixels of 0 to 255"
-
-
-@contextlib.contextmanager
-def written_beside(path):
-    """Gives a name to write to, alone in a folder beside `path`.
-
-    When the block ends well, the file is moved to `path`; the folder is deleted either way, whatever is left in it.
-    """
-    folder = path.absolute().with_name(f".{path.name}.partial")
-    shutil.rmtree(folder, ignore_errors=True)  # of an export that was killed
-    folder.mkdir()
-    try:
-        beside = folder / path.name
-        yield beside
-        os.chmod(beside, 0o644)
-        with open(beside, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        shutil.rmtree(folder)
 
 
 @contextlib.contextmanager
@@ -75,19 +55,19 @@ def export(weights, path, kind, heads=False):
         raise ValueError(f"--format {kind}: known are {', '.join(FORMATS)}")
     path = check_output(path, FORMATS[kind])
     if heads and not weights.part(layouts.PROJECTOR):
-        raise ValueError(f"--heads: {weights.found}: there is no projector in it")
+        raise ValueError(f"--heads: {weights.found}, which has no projector; leave the flag out")
     if not is_resnet(weights) and kind == "torchvision":
         raise ValueError(
-            f"--format torchvision: {weights.card['model']} is no ResNet, so PyTorch's names do not fit it"
+            f"--format torchvision: {weights.card.model} is no ResNet that torchvision has; use --format safetensors"
         )
-    card = {**weights.card, "kind": "backbone and projector" if heads else "backbone", "input": _INPUT}
-    with written_beside(path) as beside:
+    card = replace(weights.card, kind="backbone and projector" if heads else "backbone", input=_INPUT)
+    with replacing(path) as beside:
         return _WRITERS[kind](weights, beside, card, heads)
 
 
 def is_resnet(weights):
     """Whether torchvision has this network under the same names."""
-    return weights.card["model"] in RESNETS
+    return weights.card.model in RESNETS
 
 
 def _tensors(weights, heads):
@@ -109,19 +89,19 @@ def _torch_tensors(weights, heads):
 def _write_mindcv(weights, path, card, heads):
     checkpoint.write(path, _tensors(weights, heads), card)
     lines = [_read_back(weights, path, heads)]
-    if card.get("stages", 4) < 4:
-        return lines + [_FEWER_STAGES.format("MindCV", **card)]
-    if weights.card["stem"] == "small":
+    if card.stages < 4:
+        return lines + [_FEWER_STAGES.format("MindCV", card.stages)]
+    if card.stem == "small":
         return lines + [
             "WARNING: MindCV's own network has a stem for larger images; build this one with "
-            f"mindbyol.backbones.create_backbone('{card['model']}', stem='small', padding='{card['padding']}')"
+            f"mindbyol.backbones.create_backbone('{card.model}', stem='small', padding='{card.padding}')"
         ]
-    features = networks.forward(networks.load_in_mindcv(card["model"], path), _images(weights))
+    features = networks.forward(networks.load_in_mindcv(card.model, path), _images(weights))
     return lines + _compare(weights, "in MindCV", features, _MINDCV_REMEDY)
 
 
 def _write_torchvision(weights, path, card, heads):
-    torch_files.write_zip(path, _torch_tensors(weights, heads), card)
+    torch_files.write_zip(path, _torch_tensors(weights, heads), card.to_dict())
     return [_read_back(weights, path, heads), *_in_torchvision(weights)]
 
 
@@ -134,7 +114,7 @@ def _write_safetensors(weights, path, card, heads):
     metadata = {"format": "pt" if resnet else "ms", "names": "torchvision" if resnet else "mindcv"}
     tensors = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in tensors.items()}
     try:
-        save_file(tensors, path, {**metadata, "card": json.dumps(card)})
+        save_file(tensors, path, {**metadata, "card": json.dumps(card.to_dict())})
     except SafetensorError as error:
         raise OSError(f"cannot write {path.name}: {error}") from error
     lines = [_read_back(weights, path, heads), f"names: {metadata['names']}"]
@@ -142,16 +122,16 @@ def _write_safetensors(weights, path, card, heads):
 
 
 def _in_torchvision(weights):
-    if weights.card.get("stages", 4) < 4:
-        return [_FEWER_STAGES.format("torchvision", **weights.card)]
-    if weights.card["stem"] == "small":
+    if weights.card.stages < 4:
+        return [_FEWER_STAGES.format("torchvision", weights.card.stages)]
+    if weights.card.stem == "small":
         return [f"WARNING: torchvision's own network has a stem for larger images; give it {_TORCH_SMALL_STEM}"]
     features = networks.forward(networks.build(weights, padding="torch"), _images(weights))
     return _compare(weights, "in torchvision", features, _TORCH_REMEDY)
 
 
 def _read_back(weights, path, heads):
-    again = read_weights(path, model=weights.card["model"])
+    again = read_weights(path, model=weights.card.model)
     parts = (layouts.ONLINE, layouts.PROJECTOR) if heads else (layouts.ONLINE,)
     for part in parts:
         if checkpoint.digest(again.part(part)) != checkpoint.digest(weights.part(part)):
@@ -169,14 +149,14 @@ _TORCH_REMEDY = {
     "same": "pad its strided layers as TensorFlow does, or use --format onnx, which carries the padding along",
 }
 _FEWER_STAGES = (
-    "WARNING: {0}'s own network has four stages, these weights are those of the first {stages}; leave the others out"
+    "WARNING: {0}'s own network has four stages, these weights are those of the first {1}; leave the others out"
 )
 _TORCH_SMALL_STEM = "model.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False); model.maxpool = torch.nn.Identity()"
 
 
 def _images(weights):
     """Of the size that the network was trained with; a MINDIR or ONNX file keeps it."""
-    return networks.test_images(weights.card.get("image_resize") or (224 if weights.card["stem"] == "imagenet" else 32))
+    return networks.sample_images(weights.card.image_size)
 
 
 def _compare(weights, where, features, remedies):
@@ -185,7 +165,7 @@ def _compare(weights, where, features, remedies):
     difference = networks.relative_difference(features, own)
     if difference <= TOLERANCE:
         return [f"check: features {where} agree to {difference:.1e} (relative)"]
-    padding = weights.card["padding"]
+    padding = weights.card.padding
     if padding not in remedies:
         raise ValueError(f"check: features {where} differ by {difference:.1e} (relative)")
     return [
@@ -199,7 +179,7 @@ def _write_graph(weights, path, card, heads):
 
     writer = graphs.write_mindir if path.suffix == ".mindir" else graphs.write_onnx
     with _working_in(path.parent):
-        difference = writer(networks.build(weights, heads), path, card, _images(weights))
+        difference = writer(networks.build(weights, heads), path, card.to_dict(), _images(weights))
     if not difference <= TOLERANCE:
         raise ValueError(f"check: the features of {path.name} differ by {difference:.1e} (relative); not written")
     return [f"check: {'features and projections' if heads else 'features'} agree to {difference:.1e} (relative)"]

@@ -6,15 +6,14 @@ import re
 import stat
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
 from mindbyol import checkpoint
-from mindbyol.model_card import parse_card
+from mindbyol.model_card import Card, parse_card
 from mindbyol.weights import graph_files, safetensors_files, torch_files
 from mindbyol.weights.pickles import read_pickle
-from mindbyol.weights.tensors import Tensor, in_memory
+from mindbyol.weights.tensors import StoredTensor, in_memory
 from mindbyol.weights.untrusted import brief, is_scalar
 
 _OTHERS = {
@@ -48,16 +47,16 @@ class Contents:
     Attributes:
         path (str): The file.
         container (str): Kind of file, for people: "PyTorch zip", "safetensors", ...
-        tensors (dict): Name to `Tensor`; nothing is read from disk before `Tensor.read()`.
+        tensors (dict): Name to `StoredTensor`; nothing is read from disk before `StoredTensor.read()`.
         beside (dict): What lies beside the weights: epoch, meta, author, ...
-        card (dict): Model card, empty if the file has none.
+        card (Card): Model card; one that says nothing if the file has none.
     """
 
     path: str
     container: str
     tensors: dict
     beside: dict = field(default_factory=dict)
-    card: dict = field(default_factory=dict)
+    card: Card = Card()
 
 
 def open_weights(path):
@@ -116,9 +115,9 @@ def _open(path):
         return _from_pickle(path, "PyTorch zip", content, parse_card(card, path))
     if start[0] == 0x80 and start[1:2] <= b"\x05":
         if _is_legacy_torch(start):
-            return _from_pickle(path, "PyTorch before 1.6", torch_files.read_legacy(path), {})
+            return _from_pickle(path, "PyTorch before 1.6", torch_files.read_legacy(path))
         with open(path, "rb") as file:
-            return _from_pickle(path, "pickle", read_pickle(file, path), {})
+            return _from_pickle(path, "pickle", read_pickle(file, path))
     for mark, container, read in _GRAPHS:
         if mark.match(start):
             tensors, card = read(path)
@@ -128,27 +127,27 @@ def _open(path):
     if os.path.getsize(path) > _MAX_MINDSPORE:
         raise ValueError(f"{path}: a MindSpore checkpoint is read as a whole, and this has more than 16 GiB")
     arrays, card = checkpoint.read(path)
-    return Contents(path, "MindSpore", {name: in_memory(value) for name, value in arrays.items()}, {}, card or {})
+    return Contents(path, "MindSpore", {name: in_memory(value) for name, value in arrays.items()}, {}, card)
 
 
 def _is_legacy_torch(start):
     return torch_files.LEGACY_MAGIC.to_bytes(10, "little") in start[:20]
 
 
-def _from_pickle(path, container, content, card):
+def _from_pickle(path, container, content, card=Card()):
     if not isinstance(content, dict):
         raise ValueError(
             f"{path}: holds {brief(content)}, not a dictionary of weights; save the network's state_dict instead"
         )
     if isinstance(content.get("experiment_state"), dict):
         tensors = _flatten_haiku(path, content["experiment_state"])
-        return Contents(path, "pickle", tensors, _plain(content), {})
+        return Contents(path, "pickle", tensors, _plain(content))
     inner = next((content[key] for key in ("state_dict", "model") if isinstance(content.get(key), dict)), None)
     state = content if inner is None else inner
     if not state:
         raise ValueError(f"{path}: holds no tensors")
     for name, value in state.items():
-        if not isinstance(value, Tensor):
+        if not isinstance(value, StoredTensor):
             raise ValueError(f"{path}: the weights hold {brief(value)} under {brief(name)}, where a tensor should be")
     return Contents(path, container, state, {} if inner is None else _plain(content), card)
 
@@ -183,7 +182,7 @@ def _flatten_haiku(path, experiment_state):
             raise ValueError(f"{path}: holds more than {_MAX_HAIKU:,} entries")
         if not isinstance(module, str) or not isinstance(name, str):
             raise ValueError(f"{path}: {part} holds {brief(module)}, {brief(name)} where names are needed")
-        if isinstance(value, Tensor):
+        if isinstance(value, StoredTensor):
             tensors[f"{part}/{module}/{name}"] = value
     return tensors
 
@@ -192,33 +191,3 @@ def read_float32(tensor):
     """Reads a tensor as a contiguous float32 array; half precision is widened exactly, too large is infinite."""
     with np.errstate(over="ignore"):  # without a warning: whoever reads weights calls `checkpoint.check_finite`
         return np.asarray(tensor.read(), np.float32, order="C")
-
-
-def check_output(path, suffix, source=None):
-    """Makes sure that a file can be written, before any work is done.
-
-    Args:
-        path (Path): File to write.
-        suffix (str): What its name must end in.
-        source (Path): What it is made from, which must not be lost: a full checkpoint holds more than is converted.
-
-    Returns:
-        Path: The same.
-
-    Raises:
-        ValueError: It cannot; the message says why.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path}: a folder; name the file to write")
-    if path.exists() and not path.is_file():  # renamed over, a device would be gone
-        raise ValueError(f"{path}: no regular file, so nothing is written there; name a new one")
-    if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
-        raise ValueError(f"{path}: is the file that is read; write to another one")
-    if path.suffix != suffix:
-        raise ValueError(f"{path}: the file to write must end in {suffix}")
-    if not path.parent.is_dir():
-        raise ValueError(f"{path}: the folder {path.parent} does not exist")
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"{path}: no permission to write in {path.parent}")
-    return path

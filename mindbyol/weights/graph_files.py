@@ -22,7 +22,7 @@ def _whole(path):
 
 
 def read_mindir(path):
-    """Returns ({name: Tensor}, text of the card or None) of a MINDIR file.
+    """Returns ({name: StoredTensor}, text of the card or None) of a MINDIR file.
 
     Raises:
         ValueError: It is damaged.
@@ -48,7 +48,7 @@ def read_mindir(path):
 
 
 def read_onnx(path):
-    """Returns ({name: Tensor}, text of the card or None) of an ONNX file.
+    """Returns ({name: StoredTensor}, text of the card or None) of an ONNX file.
 
     Raises:
         ValueError: It is damaged, or the package onnx is not installed.
@@ -57,7 +57,9 @@ def read_onnx(path):
         import onnx
         from google.protobuf.message import DecodeError
     except ImportError:
-        raise ValueError(f"{path}: to read ONNX: pip install -r requirements-export.txt") from None
+        raise ValueError(
+            f"{path}: ONNX cannot be read without the package onnx; pip install -r requirements-export.txt"
+        ) from None
     model = onnx.ModelProto()
     try:
         model.ParseFromString(_whole(path))

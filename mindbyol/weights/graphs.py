@@ -10,21 +10,27 @@ import mindspore as ms
 from mindcv.models.resnet import BasicBlock, Bottleneck
 from mindspore import Tensor, nn
 
+from mindbyol.cells import replace_cells
 from mindbyol.weights.networks import forward, relative_difference
 
 
-class _AddOutOfPlace:
+class _AddOutOfPlace(nn.Cell):
     """A residual block that adds without `+=`: ONNX has no such operator, and in MINDIR it cannot be ordered."""
 
+    def __init__(self, block):
+        super().__init__(auto_prefix=False)
+        self.block = block
+        self.bottleneck = isinstance(block, Bottleneck)
+
     def construct(self, x):
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        if isinstance(self, Bottleneck):
-            out = self.bn3(self.conv3(self.relu(out)))
+        out = self.block.relu(self.block.bn1(self.block.conv1(x)))
+        out = self.block.bn2(self.block.conv2(out))
+        if self.bottleneck:
+            out = self.block.bn3(self.block.conv3(self.block.relu(out)))
         identity = x
-        if self.down_sample is not None:
-            identity = self.down_sample(x)
-        return self.relu(out + identity)
+        if self.block.down_sample is not None:
+            identity = self.block.down_sample(x)
+        return self.block.relu(out + identity)
 
 
 def write_mindir(network, path, card, images):
@@ -71,7 +77,7 @@ def write_onnx(network, path, card, images):
         import onnxruntime
     except ImportError as error:
         raise ValueError(
-            f"--format onnx needs the package {error.name}: pip install -r requirements-export.txt"
+            f"--format onnx: needs the package {error.name}; pip install -r requirements-export.txt"
         ) from None
     expected = _prepare(network, images)
     _export(network, Tensor(images), path, "ONNX")
@@ -142,8 +148,6 @@ def _prepare(network, images):
     """Runs a batch and a larger one, then makes the network ready for export: [(batch, outputs)]."""
     batches = (images, np.concatenate([images, images[:1]]))
     expected = [(batch, forward(network, batch)) for batch in batches]
-    for _, cell in network.cells_and_names():
-        if isinstance(cell, (BasicBlock, Bottleneck)):
-            cell.__class__ = type(type(cell).__name__, (_AddOutOfPlace, type(cell)), {})
+    replace_cells(network, (BasicBlock, Bottleneck), _AddOutOfPlace)
     ms.set_context(mode=ms.GRAPH_MODE)
     return expected

@@ -12,7 +12,7 @@ import math
 import re
 from dataclasses import dataclass, field
 
-from mindbyol.weights.tensors import Tensor
+from mindbyol.weights.tensors import StoredTensor
 
 ONLINE, PROJECTOR, PREDICTOR = "online.backbone.", "online.projector.", "predictor."
 TARGET, TARGET_PROJECTOR, PROBE = "target.backbone.", "target.projector.", "probe."
@@ -171,9 +171,14 @@ def detect(names, family="auto"):
     names = list(names)
     found = next((layout for layout in LAYOUTS if all(_any_match(mark, names) for mark in layout.marks)), None)
     if found is None:
-        raise ValueError(f"none of {', '.join(FAMILIES)} names its weights like this: {', '.join(names[:6])}, ...")
+        some = ", ".join(names[:6])
+        raise ValueError(
+            f"none of {', '.join(FAMILIES)} names its weights like this: {some}, ...; name a checkpoint of one of them"
+        )
     if family not in ("auto", found.family):
-        raise ValueError(f"--from {family}: the names in the file are those of {found.title} (--from {found.family})")
+        raise ValueError(
+            f"--from {family}: the names in the file are those of {found.title}; set --from {found.family}"
+        )
     return found
 
 
@@ -276,10 +281,10 @@ def from_haiku(_part, names):
 def from_haiku_tensor(tensor, name):
     """Turns HWIO convolutions and (in, out) matrices into OIHW and (out, in), and flattens the rest."""
     if not name.endswith("weight"):
-        return Tensor((math.prod(tensor.shape),), tensor.dtype, lambda: tensor.read().reshape(-1))
+        return StoredTensor((math.prod(tensor.shape),), tensor.dtype, lambda: tensor.read().reshape(-1))
     axes = (3, 2, 0, 1) if len(tensor.shape) == 4 else tuple(reversed(range(len(tensor.shape))))
     shape = tuple(tensor.shape[axis] for axis in axes)
-    return Tensor(shape, tensor.dtype, lambda: tensor.read().transpose(axes))
+    return StoredTensor(shape, tensor.dtype, lambda: tensor.read().transpose(axes))
 
 
 TRANSLATIONS = {

@@ -15,34 +15,30 @@ from mindbyol.runtime import pynative
 from mindbyol.weights import layouts
 
 
-def build(weights, heads=False, padding=None):
+def build(weights, heads=False, padding=None, image_size=None):
     """Builds the network of some weights, in evaluation mode.
 
     Args:
         weights (Weights): Arrays and card.
         heads (bool): With the projector behind the backbone.
         padding (str): Another padding than the weights' own, to see what it would give.
+        image_size (int): Side of the images, in pixels; that of the training by default.
 
     Returns:
         Cell: (N, 3, H, W) normalised images to (N, D) features, or to features and projections with `heads`.
 
     Raises:
-        ValueError: `heads` is asked for and the weights have no projector.
+        ValueError: `heads` is asked for and the weights have no projector, or the images are too small.
     """
     card = weights.card
-    backbone = create_backbone(
-        card["model"],
-        card["stem"],
-        padding or card["padding"],
-        card.get("image_resize", 32 if card["stem"] == "small" else 224),
-        card.get("stages", 4),
-    )
+    size = image_size or card.image_size
+    backbone = create_backbone(card.model, card.stem, padding or card.padding, size, card.stages)
     load_into(backbone, weights.part(layouts.ONLINE), weights.found)
     if not heads:
         return backbone.set_train(False)
     arrays = weights.part(layouts.PROJECTOR)
     if not arrays:
-        raise ValueError(f"--heads: {weights.found}: there is no projector in it")
+        raise ValueError(f"--heads: {weights.found}, which has no projector; leave the flag out")
     (hidden, width), out = arrays["fc0.weight"].shape, arrays["fc1.weight"].shape[0]
     projector = MLP(width, hidden, out, last_bias="fc1.bias" in arrays)
     load_into(projector, arrays, weights.found)
@@ -88,7 +84,7 @@ def forward(network, images):
     return [output.asnumpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
 
-def test_images(size, count=2):
+def sample_images(size, count=2):
     """A fixed batch of noise to compare networks on: (count, 3, size, size) float32."""
     return np.random.default_rng(0).standard_normal((count, 3, size, size)).astype(np.float32)
 

@@ -12,7 +12,7 @@ import pickletools
 from typing import Callable, Optional
 
 from mindbyol.weights.pickle_names import REBUILT, instance, keys, resolve
-from mindbyol.weights.tensors import DType, NumpyArray, Tensor
+from mindbyol.weights.tensors import DType, NumpyArray, StoredTensor
 from mindbyol.weights.untrusted import Global, Opaque, Refused, require, shown
 
 MAX_INSTRUCTIONS = 2_000_000
@@ -207,7 +207,7 @@ class _Machine:
         if isinstance(target, (NumpyArray, DType)):
             target.set_state(state)
         else:  # attributes beside the entries, such as the _metadata of a state_dict, are not needed
-            require(isinstance(target, (dict, Opaque, Tensor)), "a state set on {}", target)
+            require(isinstance(target, (dict, Opaque, StoredTensor)), "a state set on {}", target)
 
     def op_binpersid(self, _):
         (identity,) = self.pop(1)
@@ -242,7 +242,7 @@ def read_pickle(file, what, persistent_load=None):
         persistent_load (Callable): Resolves references to data outside the pickle (PyTorch's storages).
 
     Returns:
-        Plain containers and scalars; arrays are `Tensor`, objects of known training libraries are `Opaque`.
+        Plain containers and scalars; arrays are `StoredTensor`, objects of known training libraries are `Opaque`.
 
     Raises:
         Refused: The pickle names anything else, or holds more than the limits of this module; the message says what.

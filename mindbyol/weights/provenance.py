@@ -1,5 +1,7 @@
 """What a weights file is and where it comes from: the project, how far the run had come, the model card."""
 
+from dataclasses import replace
+
 import mindspore
 
 import mindbyol
@@ -24,7 +26,7 @@ def describe_source(contents, layout, parts):
         title = "mmpretrain"
     if title == "torchvision" and isinstance(beside.get("author"), str):
         title = "mmselfsup, extracted backbone"
-    if "mindbyol" in contents.card and "source" not in contents.card:
+    if contents.card.mindbyol is not None and contents.card.source is None:
         title = "mindbyol"
     if layouts.TARGET in parts:
         kind = "full checkpoint"
@@ -43,29 +45,45 @@ def make_card(contents, found, layout, backbone, model, padding):
         contents, layout: As for `describe_source`.
         found (str): What that gave.
         backbone (dict): Our name to tensor, of the online backbone.
-        model, padding (str): Over what the file says; None for that.
+        model (str): The network that is asked for, or None; it counts where the file does not say which it is.
+        padding (str): Over what the file says; None for that.
 
     Raises:
-        ValueError: No model is named, and the weights are none of MindCV's ResNets.
+        ValueError: The file is one of another model, or of a network that must be named and is not.
     """
-    card = {**contents.card, **_progress(contents)}
-    if "mindbyol" not in card:
-        card = {"source": found, "mindbyol": mindbyol.__version__, "mindspore": mindspore.__version__, **card}
+    card = replace(contents.card, **_progress(contents))
+    if card.mindbyol is None:
+        versions = {"mindbyol": mindbyol.__version__, "mindspore": card.mindspore or mindspore.__version__}
+        card = replace(card, source=card.source or found, **versions)
     shapes = {name: tensor.shape for name, tensor in backbone.items()}
-    card["model"] = model or card.get("model") or resnet_name(shapes)
-    small = card["model"] in RESNETS and shapes.get("conv1.weight", ())[-1:] == (3,)
-    card["stem"] = card.get("stem") or ("small" if small else "imagenet")
-    card["padding"] = padding or card.get("padding") or layout.padding
-    if card["stem"] == "imagenet":
-        card = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, **card}
+    model = _model(card, shapes, model)
+    small = model in RESNETS and shapes.get("conv1.weight", ())[-1:] == (3,)
+    stem = card.stem or ("small" if small else "imagenet")
+    card = replace(card, model=model, stem=stem, padding=padding or card.padding or layout.padding)
+    if stem == "imagenet":
+        card = replace(card, mean=card.mean or IMAGENET_MEAN, std=card.std or IMAGENET_STD)
     return card
+
+
+def _model(card, shapes, asked):
+    """MindCV's name of the network: the card's, or told from the weights of a ResNet, or the one asked for."""
+    if card.model is not None:
+        told = card.model
+    elif asked is None or asked in RESNETS:
+        told = resnet_name(shapes)
+    else:
+        return asked
+    if asked not in (None, told):
+        raise ValueError(f"is a checkpoint of {told}, not of {asked}; set --model {told}")
+    return told
 
 
 def _progress(contents):
     """How far the run had come, in a card's terms: {"epoch": 200}."""
+    card, beside = contents.card, contents.beside
     known = {
-        "epoch": contents.card.get("epoch", _finished_epochs(contents.beside)),
-        "step": contents.card.get("step", contents.beside.get("step")),
+        "epoch": _finished_epochs(beside) if card.epoch is None else card.epoch,
+        "step": beside.get("step") if card.step is None else card.step,
     }
     return {unit: count for unit, count in known.items() if type(count) is int and 0 <= count < 2**31}
 

@@ -8,7 +8,7 @@ import math
 import os
 import re
 
-from mindbyol.weights.tensors import Tensor, item_size, numbers
+from mindbyol.weights.tensors import StoredTensor, item_size, numbers
 from mindbyol.weights.untrusted import brief, is_int, shown
 
 _MAX_HEADER = 2**24  # bytes: 100,000 tensors
@@ -32,7 +32,7 @@ def read(path):
     """Reads the header; tensors are read from the file when asked for.
 
     Returns:
-        tuple: {name: Tensor}, and the texts that lie beside them.
+        tuple: {name: StoredTensor}, and the texts that lie beside them.
 
     Raises:
         ValueError: It is damaged or truncated, or holds tensors of other types than floats and integers.
@@ -57,7 +57,9 @@ def read(path):
     for name, dtype, shape, begin, end in places:
         if dtype not in _TYPES:
             raise ValueError(f"{path}: {shown(name)} is of type {shown(dtype)}; floats and integers are read")
-        tensors[name] = Tensor(shape, _TYPES[dtype], _loader(path, _TYPES[dtype], shape, start + begin, end - begin))
+        tensors[name] = StoredTensor(
+            shape, _TYPES[dtype], _loader(path, _TYPES[dtype], shape, start + begin, end - begin)
+        )
     return tensors, metadata
 
 

@@ -13,7 +13,7 @@ _MAX_DIMENSIONS = 32  # NumPy's
 
 
 @dataclass(eq=False)
-class Tensor:
+class StoredTensor:
     """An array that is read only when asked for, so that optimizer state costs nothing."""
 
     shape: tuple
@@ -33,8 +33,8 @@ class Tensor:
 
 
 def in_memory(array):
-    """An array that has been read already, as a `Tensor`."""
-    return Tensor(array.shape, array.dtype.name, lambda: array)
+    """An array that has been read already, as a `StoredTensor`."""
+    return StoredTensor(array.shape, array.dtype.name, lambda: array)
 
 
 def item_size(dtype):
@@ -87,13 +87,13 @@ def torch_tensor(storage, offset, shape, stride, _requires_grad=False, _hooks=No
         array = np.lib.stride_tricks.as_strided(flat[offset:], shape, steps).copy()
         return -array if negative else array
 
-    return Tensor(shape, storage.dtype, load)
+    return StoredTensor(shape, storage.dtype, load)
 
 
 # ---- NumPy -----------------------------------------------------------------------------------------------------------
 
 
-class NumpyArray(Tensor):
+class NumpyArray(StoredTensor):
     """An ndarray under construction: NumPy pickles an empty one and then sets its state."""
 
     def __init__(self):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mindbyol import checkpoint
-from mindbyol.weights.inspect import describe
+from mindbyol.weights.describe import describe
 
 ROOT = Path(__file__).parents[2]
 # The smallest of each family, the smallest images it takes, and why ONNX does not hold it, as docs/weights.md says.

@@ -9,6 +9,7 @@ from PIL import Image
 
 from mindbyol import build, checkpoint
 from mindbyol.commands import train, validate
+from mindbyol.model_card import Card
 
 RECIPE = str(Path(__file__).parents[2] / "configs/byol/byol_resnet18_digits_cpu.yaml")
 
@@ -114,14 +115,15 @@ def test_output_folder_that_cannot_be_written(tmp_path):
 @pytest.mark.parametrize("main", [train.main, validate.main])
 def test_checkpoints_that_do_not_fit(tmp_path, main):
     argv = ["-c", RECIPE, "--ckpt_save_dir", tmp_path / "run", "--ckpt_path"]
-    assert "no checkpoint file" in error_of(main, *argv, tmp_path / "none.ckpt")
+    assert "none.ckpt: no such file" in error_of(main, *argv, tmp_path / "none.ckpt")
     (tmp_path / "text.ckpt").write_text("hello")
-    assert "truncated or not a MindSpore checkpoint" in error_of(main, *argv, tmp_path / "text.ckpt")
-    checkpoint.write(tmp_path / "other.ckpt", {"conv1.weight": np.zeros((2, 2), np.float32)}, {"model": "resnet50"})
+    assert "not a MindSpore checkpoint, nor any other kind" in error_of(main, *argv, tmp_path / "text.ckpt")
+    arrays = {"conv1.weight": np.zeros((2, 2), np.float32), "bn1.gamma": np.zeros(2, np.float32)}
+    checkpoint.write(tmp_path / "other.ckpt", arrays, Card(model="resnet50"))
     assert "is a checkpoint of resnet50, not of resnet18" in error_of(main, *argv, tmp_path / "other.ckpt")
-    checkpoint.write(tmp_path / "bare.ckpt", {"conv1.weight": np.zeros((2, 2), np.float32)}, {})
+    checkpoint.write(tmp_path / "bare.ckpt", arrays, Card(model="resnet18"))
     message = error_of(main, *argv, tmp_path / "bare.ckpt")
-    assert "parameters missing" in message and "conv1.weight: (2, 2) in the file" in message
+    assert "bare.ckpt: " in message and "backbone 0/100 loaded, 98 missing, 0 unexpected, 2 misshapen" in message
     data = (tmp_path / "other.ckpt").read_bytes()
     (tmp_path / "half.ckpt").write_bytes(data[: len(data) // 2])
     assert "truncated or not a MindSpore checkpoint" in error_of(main, *argv, tmp_path / "half.ckpt")

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from mindbyol import checkpoint
+from mindbyol.model_card import Card
 from mindbyol.training.log import TrainLog
 from tests.tasks import tiny, tiny_train
 
@@ -45,8 +46,9 @@ def refusal(folder, capfd, **recipe):
 
 def rewrite(path, change):
     arrays, card = checkpoint.read(path)
-    change(arrays, card)
-    checkpoint.write(path, arrays, card)
+    content = card.to_dict()
+    change(arrays, content)
+    checkpoint.write(path, arrays, Card.from_dict(content, path))
 
 
 def poison(arrays, _card):

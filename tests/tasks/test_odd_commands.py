@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from config import parse_args
 from PIL import Image
 
 import train
 import validate
 from mindbyol import checkpoint
 from mindbyol.build import Plan, create_byol, create_train_step
+from mindbyol.config import parse_args
 from mindbyol.data import create_source, mindrecord, source_from_args, two_view_transform_from_args
 from mindbyol.run_state import RunState
 from mindbyol.runtime import World

@@ -98,7 +98,7 @@ def test_what_a_run_leaves(digits_run):
         "moments",
         "global_step",
     }
-    assert (card["epoch"], card["step"], card["model"]) == (2, 8, "resnet18") and arrays["global_step"] == 8
+    assert (card.epoch, card.step, card.model) == (2, 8, "resnet18") and arrays["global_step"] == 8
     assert not [name for name in os.listdir(ROOT) if re.match(r"rank_\d|kernel_meta|rewritten", name)]
 
 

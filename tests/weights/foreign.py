@@ -1,5 +1,6 @@
 """Checkpoints in the layouts of other projects, written by hand from mindbyol's names."""
 
+import functools
 import io
 import re
 import struct
@@ -38,6 +39,12 @@ def make(model="resnet18", stem="imagenet", first_bias=True, last_bias=False):
     }
     names = {part + name: shape for part, shapes in parts.items() for name, shape in shapes.items()}
     return {name: rng(name).standard_normal(shape, np.float32) for name, shape in names.items()}
+
+
+@functools.lru_cache(None)
+def arrays_of(**options):
+    """What `make` gives, made once; not to be changed."""
+    return make(**options)
 
 
 def part(arrays, prefix):

@@ -226,7 +226,7 @@ def test_parts_are_on_the_disk_before_they_have_their_names(photos, tmp_path, mo
         call = getattr(os, name)
         monkeypatch.setattr(os, name, lambda *paths, name=name, call=call: events.append(name) or call(*paths))
     assert embed(photos, tmp_path / "out.npz")
-    assert events == ["fsync", "replace"] * 4
+    assert events == ["fsync", "replace", "fsync"] * 4  # the file, its name, the folder
 
 
 def test_what_cannot_be_written(photos, tmp_path, monkeypatch):

@@ -9,11 +9,13 @@ import mindspore as ms
 from mindbyol import checkpoint
 from mindbyol.backbones import create_backbone
 from mindbyol.config import parse_args
+from mindbyol.model_card import Card
 from mindbyol.pretraining import create_byol, read_start, start_from
 from mindbyol.weights import read_weights
 from mindbyol.weights.convert import convert
+from mindbyol.weights.describe import describe
 from mindbyol.weights.export import export
-from mindbyol.weights.inspect import describe
+from mindbyol.weights.subject import open_subject
 
 MODEL = "edgenext_xx_small"  # the smallest of them
 
@@ -36,7 +38,7 @@ def full(theirs, tmp_path_factory):
     arrays = checkpoint.from_mindcv(theirs[1], names)
     path = tmp_path_factory.mktemp("full") / "full.ckpt"
     both = {f"{part}.backbone.{name}": array for part in ("target", "online") for name, array in arrays.items()}
-    checkpoint.write(path, both, {"model": MODEL, "kind": "byol", "image_resize": 64, "mindbyol": "0"})
+    checkpoint.write(path, both, Card(model=MODEL, kind="byol", image_resize=64, mindbyol="0"))
     return path, arrays
 
 
@@ -70,19 +72,18 @@ def test_training_starts_from_either_and_scoring_reads_either(theirs, full):
     for path in (theirs[0], full[0]):
         for parameter in network.get_parameters():
             parameter.set_data(ms.Tensor(np.zeros(parameter.shape, np.float32)))
-        start_from(network, read_start(parse_args(["--model", MODEL, "--ckpt_path", str(path)])), path)
+        start_from(network, read_start(parse_args(["--model", MODEL, "--ckpt_path", str(path)])).arrays, path)
         for encoder in (network.online, network.target):
             found = {p.name.partition(".backbone.")[2]: p.asnumpy() for p in encoder.backbone.get_parameters()}
             assert_equal(found, full[1])
-        backbone = create_backbone(MODEL, image_size=64)
-        checkpoint.load_backbone(backbone, path, MODEL)
+        backbone = open_subject(path, MODEL, image_size=64).backbone
         assert_equal({p.name: p.asnumpy() for p in backbone.get_parameters()}, full[1])
 
 
 def test_weights_that_are_not_finite_start_nothing(full, tmp_path):
     arrays = {f"online.backbone.{name}": array for name, array in full[1].items()}
     name = sorted(arrays)[0]
-    checkpoint.write(tmp_path / "nan.ckpt", {**arrays, name: np.full_like(arrays[name], np.nan)}, {"model": MODEL})
+    checkpoint.write(tmp_path / "nan.ckpt", {**arrays, name: np.full_like(arrays[name], np.nan)}, Card(model=MODEL))
     for flag in ("--ckpt_path", "--pretrained_from"):
         with pytest.raises(ValueError, match=f"nan.ckpt: {name} holds .* values that are NaN or infinite"):
             read_start(parse_args(["--model", MODEL, flag, str(tmp_path / "nan.ckpt")]))

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import foreign
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+import mindspore as ms
+
 from mindbyol import checkpoint
-from mindbyol.model_card import parse_card
+from mindbyol.model_card import Card, parse_card
 from mindbyol.weights import read_weights
-from mindbyol.weights.inspect import describe
+from mindbyol.weights.describe import describe
 from mindbyol.weights.torch_files import CARD_ENTRY, write_zip
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,13 +58,30 @@ BAD = {
     "run without log": ('{"run": {"config": {}}}', "as `run`"),
     "run without data": (json.dumps({"run": RUN, "step": 1}), "has a `run`, but no `data`"),
     "run without step": (json.dumps({"run": RUN, "data": "x"}), "has a `run`, but no `step`"),
+    "recipe": ('{"recipe": 5}', "5 as `recipe`, which must be a text"),
+    "epoch_size": ('{"epoch_size": "x"}', '"x" as `epoch_size`, which must be a whole number'),
     "a long text": (json.dumps({"stages": "x" * 10**6}), r'"x{39}\.\.\. as `stages`'),
 }
 
 
 def test_a_good_card():
-    assert parse_card(json.dumps(GOOD), "a.ckpt") == GOOD
-    assert parse_card("{}", "a.ckpt") == {}
+    card = parse_card(json.dumps(GOOD), "a.ckpt")
+    assert (card.model, card.stages, card.mean, card.run) == ("resnet18", 3, [1, 2.5, 3], RUN)
+    assert card.recipe is None and card.more == {"scores": GOOD["scores"]}
+    assert card.to_dict() == {key: value for key, value in GOOD.items() if value is not None}
+    assert Card.from_dict(card.to_dict(), "a.ckpt") == card
+    for nothing in (None, "{}", '{"model": null, "stages": null}'):
+        assert parse_card(nothing, "a.ckpt") == Card()
+
+
+def test_what_a_card_does_not_say():
+    assert (Card().stages, Card().model, Card().mean) == (4, None, None)
+    sizes = [Card().image_size, Card(stem="small").image_size, Card(stem="small", image_resize=96).image_size]
+    assert sizes == [224, 32, 96]
+
+
+def test_a_key_that_is_called_more_is_kept():
+    assert Card.from_dict({"more": 1}, "a.ckpt").to_dict() == {"more": 1, "stages": 4}
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -77,20 +97,19 @@ def backbone():
     return foreign.part(foreign.make(), "online.backbone.")
 
 
+def write_checkpoint(path, arrays, text):
+    """As `checkpoint.write` does, with a card of any text."""
+    entries = [{"name": name, "data": ms.Tensor(array)} for name, array in arrays.items()]
+    ms.save_checkpoint(entries, str(path), append_dict={"card": text, "digest": checkpoint.digest(arrays, text)})
+
+
 def containers(folder, arrays, text):
     """The files that can be written by hand with a card of any text; MINDIR and ONNX are read by the same function."""
     write_zip(folder / "a.pth", foreign.torch_names(arrays))
-    import zipfile
-
     with zipfile.ZipFile(folder / "a.pth", "a") as archive:
         archive.writestr(f"archive/{CARD_ENTRY}", text)
     save_file(foreign.torch_names(arrays), folder / "a.safetensors", {"card": text})
-    import mindspore as ms
-
-    entries = [{"name": name, "data": ms.Tensor(array)} for name, array in arrays.items()]
-    ms.save_checkpoint(
-        entries, str(folder / "a.ckpt"), append_dict={"card": text, "digest": checkpoint.digest(arrays, text)}
-    )
+    write_checkpoint(folder / "a.ckpt", arrays, text)
     return [folder / "a.pth", folder / "a.safetensors", folder / "a.ckpt"]
 
 
@@ -102,8 +121,17 @@ def test_every_container(backbone, tmp_path, case):
             read_weights(path)
 
 
+def test_a_checkpoint_of_before_cards_had_a_type(backbone, tmp_path):
+    """Its text is another than the one that is written now, and its digest holds."""
+    text = json.dumps({"model": "resnet18", "recipe": None, "data": "8 images", "step": 5, "kind": "byol", "run": RUN})
+    arrays = {f"online.backbone.{name}": array for name, array in backbone.items()}
+    write_checkpoint(tmp_path / "a.ckpt", arrays, text)
+    assert checkpoint.read(tmp_path / "a.ckpt")[1] == Card("resnet18", data="8 images", step=5, kind="byol", run=RUN)
+    assert read_weights(tmp_path / "a.ckpt").card.recipe is None
+
+
 def test_the_command_says_it_in_one_line(tmp_path):
-    checkpoint.write(tmp_path / "a.ckpt", {"w": np.ones(1, np.float32)}, [1, 2])
+    write_checkpoint(tmp_path / "a.ckpt", {"w": np.ones(1, np.float32)}, "[1, 2]")
     for script in ("inspect_checkpoint.py", "export.py"):
         arguments = ["--format", "mindcv", "-o", "b.ckpt"] if script == "export.py" else []
         command = [sys.executable, ROOT / "scripts" / script, tmp_path / "a.ckpt", *arguments]
@@ -113,7 +141,7 @@ def test_the_command_says_it_in_one_line(tmp_path):
 
 
 def test_a_card_cannot_forge_lines(backbone, tmp_path):
-    checkpoint.write(tmp_path / "a.ckpt", backbone, {"model": "resnet18", "recipe": "x\n\x1b[2Kcard: step: 9\udc80"})
+    checkpoint.write(tmp_path / "a.ckpt", backbone, Card(model="resnet18", recipe="x\n\x1b[2Kcard: step: 9\udc80"))
     lines = describe(tmp_path / "a.ckpt")
     assert r"card: recipe: x\n\x1b[2Kcard: step: 9\udc80" in lines
     assert all(line.isprintable() for line in lines)

@@ -57,7 +57,7 @@ def test_features_are_the_original_ones(family, file, tmp_path):
         file = tmp_path / "source"
         rebuild(recorded, file)
     weights = read_weights(file)
-    assert weights.found.startswith(found) and weights.card["padding"] == padding
+    assert weights.found.startswith(found) and weights.card.padding == padding
     network = networks.build(weights)
     sizes = [int(name.partition("_")[2]) for name in recorded.files if name.startswith("features_")]
     for size in sizes:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mindbyol.model_card import Card
 from mindbyol.weights.files import open_weights
 from mindbyol.weights.torch_files import read_zip, write_zip
 
@@ -47,7 +48,7 @@ def test_write_and_read_back(tmp_path):
     assert contents.container == "PyTorch zip"
     assert contents.beside["meta"] == {"epoch": 3}
     assert read_zip(path)[0]["meta"] == {"epoch": 3, "lr": [0.1, None]}
-    assert contents.card == {"model": "resnet18"}
+    assert contents.card == Card(model="resnet18")
     for name, array in state.items():
         found = contents.tensors[name].read()
         assert (found.dtype, found.shape) == (array.dtype, array.shape)
@@ -103,7 +104,7 @@ def test_safetensors(tmp_path):
     path = tmp_path / "weights.bin"
     save_file({"x": np.arange(4, dtype=np.float32).reshape(2, 2)}, path, {"card": '{"model": "resnet18"}'})
     contents = open_weights(path)
-    assert (contents.container, contents.card) == ("safetensors", {"model": "resnet18"})
+    assert (contents.container, contents.card) == ("safetensors", Card(model="resnet18"))
     np.testing.assert_array_equal(contents.tensors["x"].read(), [[0, 1], [2, 3]])
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(ValueError, match="safetensors file is damaged or truncated"):

@@ -4,8 +4,8 @@ import os
 
 from mindbyol import checkpoint
 from mindbyol.weights import layouts
-from mindbyol.weights.convert import convert_contents
 from mindbyol.weights.files import open_weights
+from mindbyol.weights.reading import read_contents
 
 
 def describe(path, model=None):
@@ -22,10 +22,10 @@ def describe(path, model=None):
         FileNotFoundError, ValueError: The file cannot be read.
     """
     contents = open_weights(path)
-    weights = convert_contents(contents, model=model, allow_unmatched=True)
+    weights = read_contents(contents, model=model, allow_unmatched=True)
     lines = [f"{path}: {contents.container}, {os.path.getsize(path) / 1e6:.1f} MB", f"found {weights.found}"]
     lines += weights.report
-    lines += [_printable(f"card: {key}: {value}") for key, value in sorted(weights.card.items())]
+    lines += [_printable(f"card: {key}: {value}") for key, value in sorted(weights.card.to_dict().items())]
     for part in layouts.PARTS:
         arrays = weights.part(part)
         if arrays:
