@@ -1,32 +1,11 @@
-"""Says what a weights file is: its model card, what it holds, how many parameters, and their digests.
+"""`mindbyol inspect` from a checkout: see mindbyol/commands/inspect.py."""
 
-    python scripts/inspect_checkpoint.py byol_r50.ckpt
-
-Reads every format that convert_checkpoint.py reads and export.py writes. Equal digests mean equal weights, whatever the
-formats of the two files.
-"""
-
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mindbyol.command import Parser, one_line_errors, packages  # noqa: E402
-
-with packages():
-    from mindbyol.weights.describe import describe
-
-
-@one_line_errors()
-def main(argv=None):
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("path", help="checkpoint file")
-    parser.add_argument("--model", help="MindCV's name of the network, for others than ResNets without a model card")
-    args = parser.parse_args(argv)
-    for line in describe(args.path, args.model):
-        print(line)
-
+from mindbyol.commands.inspect import main  # noqa: E402
 
 if __name__ == "__main__":
     main()

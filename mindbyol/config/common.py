@@ -4,7 +4,7 @@ import argparse
 import logging
 
 from mindbyol.config.keys import Changes, Group, Key, path
-from mindbyol.config.values import COUNT, FRACTION, IMAGE_SIZE, LARGEST_INT, NOT_NEGATIVE, WORKERS, boolean, number
+from mindbyol.config.values import COUNT, IMAGE_SIZE, LARGEST_INT, NOT_NEGATIVE, WORKERS, boolean, number
 from mindbyol.data.sources import DATASETS
 from mindbyol.model_card import PADDINGS, STEMS
 

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
+from mindbyol.commands import make_mindrecord, preview
 from mindbyol.data import sources
 from mindbyol.data.decode import BadImage
 from mindbyol.data.loader import LoaderSettings, PretrainLoader
 from mindbyol.data.sources import create_source
 from mindbyol.data.views import TwoViewTransform
-from scripts import make_mindrecord, preview
 
 
 @pytest.fixture(autouse=True)

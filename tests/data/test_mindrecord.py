@@ -8,10 +8,10 @@ import pytest
 
 import mindspore.dataset as ds
 
+from mindbyol.commands import make_mindrecord
 from mindbyol.data import LoaderSettings, PretrainLoader, TwoViewTransform, create_source
 from mindbyol.data import mindrecord as module
 from mindbyol.data.decode import decode
-from scripts import make_mindrecord
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ import os
 import numpy as np
 import pytest
 
+from mindbyol.commands import preview
 from mindbyol.data.bad_images import BadImages
 from mindbyol.data.loader import LoaderSettings, PretrainLoader
 from mindbyol.data.names import printable
 from mindbyol.data.sources import create_source
 from mindbyol.data.views import TwoViewTransform
-from scripts import preview
 
 ODD = [
     b"tab\tand\nline.jpg",

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from scripts import preview
+from mindbyol.commands import preview
 
 
 def test_the_preview_is_a_png_of_the_asked_for_images(jpegs, tmp_path, capsys):

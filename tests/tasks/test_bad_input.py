@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mindbyol import build, checkpoint
+from mindbyol import checkpoint
 from mindbyol.commands import train, validate
 from mindbyol.model_card import Card
+from mindbyol.training import plan
 
 RECIPE = str(Path(__file__).parents[2] / "configs/byol/byol_resnet18_digits_cpu.yaml")
 
@@ -82,7 +83,7 @@ def test_views_are_checked_before_the_data_are_opened(main, flags, message):
 
 def test_more_steps_than_int32_counts_and_a_rate_that_would_rise(tmp_path, monkeypatch):
     argv = ["-c", RECIPE, "--epoch_size", "1000000", "--batch_size", "2"]
-    monkeypatch.setattr(build, "LARGEST_INT", 10**8)  # of a data set with three times as many images
+    monkeypatch.setattr(plan, "LARGEST_INT", 10**8)  # of a data set with three times as many images
     assert "epoch_size: 1000000 epochs of 721 steps are 721000000 steps" in train_error(tmp_path, *argv)
     assert "min_lr: 3, the rate at the end, is above the peak of 0.5" in train_error(
         tmp_path, "-c", RECIPE, "--lr", "0.5", "--min_lr", "3"

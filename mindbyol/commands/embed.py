@@ -1,0 +1,70 @@
+"""Features of every image in a folder, with file names.
+
+    python scripts/embed.py --ckpt_path byol_r50.ckpt --data_dir photos -o features.npz
+    msrun --worker_num 2 --local_worker_num 2 scripts/embed.py --ckpt_path byol_r50.ckpt ...
+
+The checkpoint may be any that convert_checkpoint.py reads. A run that was stopped goes on when it is started again.
+"""
+
+import argparse
+import logging
+
+from mindbyol.command import Parser, one_line_errors, packages
+
+with packages():
+    from mindbyol.config.values import IMAGE_SIZE, WORKERS, number
+    from mindbyol.data import EvalTransform, LoaderSettings, create_source
+    from mindbyol.data.names import printable
+    from mindbyol.evaluation.embedding import Embedding
+    from mindbyol.evaluation.features import FeatureExtractor
+    from mindbyol.files import check_output
+    from mindbyol.runtime import setup
+    from mindbyol.weights.subject import open_subject
+
+
+@one_line_errors()
+def main(argv=None):
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ckpt_path", required=True)
+    parser.add_argument("--model", help="MindCV's name of the network, for others than ResNets without a model card")
+    parser.add_argument("--data_dir", required=True, help="folder; images at any depth")
+    parser.add_argument("-o", "--output", required=True, help="file to write: .npz, .csv or .parquet")
+    parser.add_argument("--batch_size", type=number(int, 1, 65536), default=64)
+    parser.add_argument(
+        "--image_resize",
+        type=IMAGE_SIZE,
+        help="side in pixels; the one of the training by default, else 224",
+    )
+    parser.add_argument(
+        "--crop_pct",
+        type=number(float, maximum=1, above=0),
+        default=0.875,
+        help="side of the centre crop, of the shorter side",
+    )
+    parser.add_argument("--num_parallel_workers", type=WORKERS)
+    parser.add_argument("--device_target", choices=("Ascend", "GPU", "CPU"))
+    args = parser.parse_args(argv)
+
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    world = setup(args.device_target)
+    check_output(args.output)
+    source = create_source("folder", args.data_dir, split=".")
+    subject = open_subject(args.ckpt_path, args.model, args.image_resize)
+    card = subject.card
+    if card.mean is None or card.std is None:
+        raise ValueError(
+            f"{args.ckpt_path}: says nothing of mean and std, so images cannot be normalised; take one of train.py"
+        )
+    size = args.image_resize or card.image_size
+    embedding = Embedding(
+        source,
+        EvalTransform(size, args.crop_pct),
+        args.output,
+        f"{subject.digest} {card.padding} {size} {args.crop_pct}",
+        LoaderSettings(
+            args.batch_size, rank=world.rank, ranks=world.ranks, num_parallel_workers=args.num_parallel_workers
+        ),
+    )
+    print(f"{subject.found}; {source.description}; {size} px, crop {args.crop_pct}, padding {card.padding}")
+    if embedding.run(FeatureExtractor(subject.backbone, card.mean, card.std), progress=world.rank == 0):
+        print(f"wrote {printable(args.output)}")
