@@ -14,14 +14,16 @@ SECONDS=0
 python train.py --config "$recipe" --ckpt_save_dir "$folder" "$@"
 checkpoint=$(ls -t "$folder"/*_backbone.ckpt | head -n 1)
 echo "== scoring: python validate.py --config $recipe --ckpt_path $checkpoint --baselines True $*"
-python validate.py --config "$recipe" --ckpt_path "$checkpoint" --baselines True --results "$folder/results.json" "$@"
-python - "$folder/results.json" "$SECONDS" <<'PYTHON'
+python validate.py --config "$recipe" --ckpt_path "$checkpoint" --baselines True --results "$folder/scores.jsonl" "$@"
+python - "$folder/scores.jsonl" "$SECONDS" <<'PYTHON'
 import json, sys
 
-report = json.load(open(sys.argv[1]))
-print(f"== done in {sys.argv[2]} s. kNN top-1 (k = 20) on {report['split']}; bank: {report['bank']}")
+scores = [json.loads(line) for line in open(sys.argv[1])]
+scores = {one["features"]: one for one in scores if one["score"] == "knn20_top1"}
+data = scores["trained"]["data"]
+print(f"== done in {sys.argv[2]} s. kNN top-1 (k = 20) on {data['queries']}; bank: {data['bank']}")
 for what, name in (("trained", "BYOL, trained"), ("untrained", "same backbone, untrained"), ("pixels", "raw pixels")):
-    print(f"   {name:<26}{report['scores'][what]['knn20_top1']:6.2f} %")
+    print(f"   {name:<26}{scores[what]['value']:6.2f} %")
 PYTHON
 echo "== next, your own images (any folder, no labels needed):"
 echo "   . .venv/bin/activate"

@@ -56,7 +56,7 @@ def test_a_power_of_ten_without_a_dot_is_a_number(tmp_path):
         ("loss_scale: 1e300", "loss_scale: .*1e300 is not a finite float32"),
         ("momentum: 1", "momentum: .*1 is not below 1"),
         ("hflip: 1.5", "hflip: .*1.5 is above 1"),
-        ("scale: [0.08]", "scale.* takes 2 numbers for both views, or 4"),
+        ("scale: [0.08]", "scale: takes 2 or, one set a view, 4 numbers, not 1"),
         ("mean: [1, 2]", "mean: takes 3 values, not 2"),
         ("opt: adam", "opt: 'adam' is none of lars, sgd, adamw"),
         ("probe: maybe", "probe: .*'maybe' is neither true nor false"),

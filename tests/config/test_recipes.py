@@ -29,6 +29,11 @@ TINY += ["--projector_hidden_size", "8", "--projection_size", "8", "--predictor_
 TINY += ["--stages", "1", "--device_target", "CPU"]
 
 
+class Source(SimpleNamespace):
+    def __len__(self):
+        return len(self.labels)
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_builds_at_tiny_size(path):
     recipe = parse_args(["-c", str(path)])
@@ -41,6 +46,5 @@ def test_a_recipe_builds_at_tiny_size(path):
     scored = parse_args(["-c", str(path), *TINY], "validate")
     protocol = tasks.load(scored.task)
     labels = np.arange(400, dtype=np.int32) % 10
-    source = SimpleNamespace(labels=labels, class_names=list("0123456789"), description="400 images")
-    source.__class__ = type("Source", (SimpleNamespace,), {"__len__": lambda self: 400})
+    source = Source(labels=labels, class_names=list("0123456789"), description="400 images")
     protocol.check_data(scored, dict.fromkeys(protocol.splits(scored), source))

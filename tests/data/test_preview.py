@@ -20,7 +20,7 @@ def test_the_preview_is_a_png_of_the_asked_for_images(jpegs, tmp_path, capsys):
 
 def test_the_recipe_of_its_help_is_there():
     (recipe,) = re.findall(r"configs/\S+\.yaml", preview.__doc__)
-    assert (Path(preview.__file__).parents[1] / recipe).is_file()
+    assert (Path(preview.__file__).parents[2] / recipe).is_file()
 
 
 def test_operations_are_named_in_their_order():

@@ -78,7 +78,7 @@ def test_unknown_key_and_wrong_value(tmp_path):
     ],
 )
 def test_views_are_checked_before_the_data_are_opened(main, flags, message):
-    assert message in error_of(main, "--data_dir", "/nowhere", *flags)
+    assert message in error_of(main, "-c", RECIPE, "--data_dir", "/nowhere", *flags)
 
 
 def test_more_steps_than_int32_counts_and_a_rate_that_would_rise(tmp_path, monkeypatch):

@@ -114,35 +114,31 @@ def test_mindcv_loads_the_backbone(digits_run):
 
 def test_full_and_backbone_checkpoints_score_the_same(digits_run, tmp_path):
     folder, _ = digits_run
-    scores = []
-    for file in ("resnet18-2_8.ckpt", "resnet18-2_8_backbone.ckpt"):
-        argv = ["-c", RECIPE, "--num_samples", "150", "--ckpt_path", str(folder / file)]
-        scores.append(validate.main([*argv, "--results", str(tmp_path / "r.json")]))
-    assert scores[0] == scores[1]
-    report = json.loads((tmp_path / "r.json").read_text())
-    assert report["scores"]["trained"] == scores[0]["trained"] and report["split"].startswith("355 images")
-    assert set(scores[0]["trained"]) == {f"knn{k}_top{t}" for k in (10, 20, 100) for t in (1, 5)}  # not 200: 150 images
+    export(read_weights(folder / "resnet18-2_8.ckpt"), tmp_path / "theirs.pth", "torchvision")
+    files = [folder / "resnet18-2_8.ckpt", folder / "resnet18-2_8_backbone.ckpt", tmp_path / "theirs.pth"]
+    for file in files:
+        argv = ["-c", RECIPE, "--num_samples", "150", "--ckpt_path", str(file)]
+        validate.main([*argv, "--results", str(tmp_path / "r.jsonl")])
+    records = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    scores = [{r["score"]: r["value"] for r in records if r["ckpt_path"] == str(file)} for file in files]
+    assert scores[0] == scores[1] == scores[2]
+    assert set(scores[0]) == {f"knn{k}_top{t}" for k in (10, 20, 100) for t in (1, 5)}  # not 200: 150 images
+    assert len({record["weights"] for record in records}) == 1 and records[0]["task"] == "knn"
+    assert records[0]["images"] == 355 and records[0]["data"]["bank"].startswith("150 images")
+    assert records[0]["settings"]["knn_temperature"] == 0.07 and records[0]["card"]["step"] == 8
 
 
 def test_the_untrained_backbone_is_the_one_that_training_starts_from(digits_run, tmp_path):
     argv = ["-c", RECIPE, *SMALL, "--ckpt_save_dir", str(tmp_path), "--epoch_size", "1", "--lr", "0"]
     train.main([*argv, "--num_samples", "16"])
-    scores = validate.main(
-        [
-            "-c",
-            RECIPE,
-            "--image_resize",
-            "16",
-            "--baselines",
-            "True",
-            "--ckpt_path",
-            str(tmp_path / "resnet18-1_1.ckpt"),
-        ]
-    )
+    argv = ["-c", RECIPE, "--baselines", "True", "--ckpt_path", str(tmp_path / "resnet18-1_1.ckpt")]
+    validate.main([*argv, "--results", str(tmp_path / "scores.jsonl")])
+    records = [json.loads(line) for line in (tmp_path / "scores.jsonl").read_text().splitlines()]
+    scores = {(record["features"], record["score"]): record["value"] for record in records}
     # A learning rate of 0 moves no weights; one batch moves the running statistics a little.
-    assert scores["trained"]["knn20_top1"] == pytest.approx(scores["untrained"]["knn20_top1"], abs=6)
+    assert scores["trained", "knn20_top1"] == pytest.approx(scores["untrained", "knn20_top1"], abs=6)
     raw = load_digits()
-    assert len(raw.images) == 1797 and scores["pixels"]["knn10_top1"] > 95
+    assert len(raw.images) == 1797 and scores["pixels", "knn10_top1"] > 95
 
 
 def test_a_folder_of_unlabelled_photographs_just_works(photographs, tmp_path):
