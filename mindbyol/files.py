@@ -29,7 +29,7 @@ def replacing(path):
     path = Path(path).resolve()
     if path.exists() and not path.is_file():
         raise OSError(f"{path}: {_NO_FILE}")
-    folder = path.with_name(f".{path.name}.partial")
+    folder = _folder_beside(path)
     _remove(folder)
     folder.mkdir()
     try:
@@ -41,6 +41,29 @@ def replacing(path):
         _flush(path.parent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)  # or its error would stand in the place of the first one
+
+
+def check_replaceable(path):
+    """Tries whether `replacing` could write a file, before any work is done.
+
+    Args:
+        path (Path): File to write.
+
+    Raises:
+        OSError: It could not; the message says why.
+    """
+    path = Path(path).resolve()
+    if path.exists() and not path.is_file():
+        raise OSError(f"'{path}' is {_NO_FILE}")
+    folder = _folder_beside(path)
+    try:
+        folder.mkdir(exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another process that tries it was faster
+            folder.rmdir()
+    except OSError as error:
+        raise OSError(
+            f"cannot write '{path}' ({error.strerror}); name a file in a folder that exists and may be written to"
+        ) from error
 
 
 def remove_unfinished(folder):
@@ -81,6 +104,10 @@ def check_output(path, suffix=None, source=None):
 
 
 _NO_FILE = "no regular file, so nothing is written there; name a new one"  # renamed over, a device would be gone
+
+
+def _folder_beside(path):
+    return path.with_name(f".{path.name}.partial")
 
 
 def _flush(path):

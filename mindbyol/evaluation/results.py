@@ -1,11 +1,10 @@
 """The file of scores: one JSON object a line, each with all that the number depends on."""
 
 import json
-import tempfile
 from pathlib import Path
 
 import mindbyol
-from mindbyol.files import replacing
+from mindbyol.files import check_replaceable, replacing
 
 
 def check_file(path):
@@ -22,16 +21,10 @@ def check_file(path):
         ValueError: It holds something else than scores.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():
-        raise OSError(f"results: '{path}' is no regular file; name a new one")
     try:
-        with tempfile.TemporaryFile(dir=path.absolute().parent):
-            pass
+        check_replaceable(path)
     except OSError as error:
-        raise OSError(
-            f"results: cannot write '{path}' ({error.strerror}); name a file in a folder that exists and may be "
-            "written to"
-        ) from error
+        raise OSError(f"results: {error}") from error
     if not path.exists():
         return []
     try:

@@ -187,7 +187,14 @@ def _flatten_haiku(path, experiment_state):
     return tensors
 
 
-def read_float32(tensor):
-    """Reads a tensor as a contiguous float32 array; half precision is widened exactly, too large is infinite."""
+def read_float32(tensor, name):
+    """Reads a tensor as a contiguous float32 array; half precision is widened exactly, too large is infinite.
+
+    Raises:
+        ValueError: It holds no real numbers, as no weight does.
+    """
+    array = tensor.read()
+    if array.dtype.kind in "iubc":
+        raise ValueError(f"{name} holds {array.dtype}, not real numbers; is it a checkpoint?")
     with np.errstate(over="ignore"):  # without a warning: whoever reads weights calls `checkpoint.check_finite`
-        return np.asarray(tensor.read(), np.float32, order="C")
+        return np.asarray(array, np.float32, order="C")

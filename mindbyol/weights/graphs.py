@@ -10,7 +10,7 @@ import mindspore as ms
 from mindcv.models.resnet import BasicBlock, Bottleneck
 from mindspore import Tensor, nn
 
-from mindbyol.cells import replace_cells
+from mindbyol.training.cells import replace_cells
 from mindbyol.weights.networks import forward, relative_difference
 
 

@@ -104,7 +104,7 @@ def _read(contents, family, model, padding, allow_unmatched):
     report += [f"left out: {line}" for line in _first(problems, _SHOWN)]
     tensors = {of_part.part + name: of_part.found[name] for of_part in matches for name in of_part.fitting}
     _fill_biases(tensors, report)
-    arrays = {name: read_float32(tensor) for name, tensor in tensors.items()}
+    arrays = {name: read_float32(tensor, name) for name, tensor in tensors.items()}
     checkpoint.check_finite(arrays, contents.path)
     return Weights(arrays, card, found, report, backbone.mindcv_names)
 

@@ -124,7 +124,7 @@ def test_full_and_backbone_checkpoints_score_the_same(digits_run, tmp_path):
     assert scores[0] == scores[1] == scores[2]
     assert set(scores[0]) == {f"knn{k}_top{t}" for k in (10, 20, 100) for t in (1, 5)}  # not 200: 150 images
     assert len({record["weights"] for record in records}) == 1 and records[0]["task"] == "knn"
-    assert records[0]["images"] == 355 and records[0]["data"]["bank"].startswith("150 images")
+    assert records[0]["images"] == 355 and records[0]["data"]["bank"].startswith("150 of 1442 images")
     assert records[0]["settings"]["knn_temperature"] == 0.07 and records[0]["card"]["step"] == 8
 
 

@@ -153,7 +153,7 @@ def test_bfloat16_safetensors_are_widened_exactly(tmp_path):
     write_safetensors(path, entries)
     tensors = open_weights(path).tensors
     assert (tensors["b"].dtype, tensors["b"].shape) == ("bfloat16", (3, 5))
-    np.testing.assert_array_equal(read_float32(tensors["b"]), expected.reshape(3, 5))
+    np.testing.assert_array_equal(read_float32(tensors["b"], "b"), expected.reshape(3, 5))
     np.testing.assert_array_equal(tensors["f"].read(), [1, 2])
     assert tensors["s"].read() == 1 and tensors["s"].shape == ()
 

@@ -9,13 +9,12 @@ import mindcv
 import mindspore as ms
 from mindspore import Tensor
 
-import validate
 from mindbyol import checkpoint
-from mindbyol.build import create_byol, read_start, start_from
-from mindbyol.byol import Normalize
 from mindbyol.config import parse_args
+from mindbyol.evaluation import subjects
 from mindbyol.evaluation.features import FeatureExtractor
 from mindbyol.model_card import Card
+from mindbyol.pretraining import create_byol, read_start, start_from
 from mindbyol.runtime import pynative
 from mindbyol.weights import Weights, networks
 from mindbyol.weights.describe import describe
@@ -85,7 +84,7 @@ FILES = {
 def score(subject):
     """Features of the images as a protocol computes them."""
     with pynative():
-        return FeatureExtractor(subject.backbone, Normalize(MEAN, STD))(Tensor(IMAGES)).asnumpy()
+        return FeatureExtractor(subject.backbone, MEAN, STD)(Tensor(IMAGES)).asnumpy()
 
 
 @pytest.fixture(scope="module")
@@ -138,21 +137,19 @@ def test_what_the_file_does_not_say_is_left_to_the_caller(tmp_path):
     assert (card.stem, card.stages, card.mean, card.std) == ("small", 4, None, None)
 
 
-RECIPE = ["--model", "resnet18", "--image_resize", str(SIZE), "--baselines", "True"]
+RECIPE = ["--model", "resnet18", "--image_resize", str(SIZE)]
 HEADS = ["--projector_hidden_size", "24", "--projection_size", "8", "--predictor_hidden_size", "24"]
 
 
 def test_scoring_takes_any_file_and_leaves_the_recipe_as_it_is(arrays, exported, tmp_path, caplog):
     write_zip(tmp_path / "epoch_200.pth", {"state_dict": foreign.mmselfsup1(arrays), "meta": {"epoch": 200}})
-    args = parse_args([*RECIPE, "--ckpt_path", str(tmp_path / "epoch_200.pth")])
-    before = dict(vars(args))
-    extractors = validate.create_extractors(args)
-    assert vars(args) == before and list(extractors) == ["trained", "untrained", "pixels"]
-    with pynative():
-        features = extractors["trained"](Tensor(IMAGES)).asnumpy()
-    np.testing.assert_allclose(features, exported["torch"], rtol=1e-4, atol=1e-4)
+    flags = ["--baselines", "True", "--padding", "mindcv", "--ckpt_path", str(tmp_path / "epoch_200.pth")]
+    recipe = parse_args([*RECIPE, *flags], "validate")
+    found = {subject.name: subject for subject in subjects.open_all(recipe)}
+    assert list(found) == ["trained", "untrained", "pixels"] and recipe.padding == "mindcv"
+    np.testing.assert_allclose(score(found["trained"]), exported["torch"], rtol=1e-4, atol=1e-4)
     assert "padding: the checkpoint's torch is used, not mindcv" in caplog.text
-    assert type(extractors["untrained"].backbone.max_pool) is type(extractors["trained"].backbone.max_pool)
+    assert type(found["untrained"].backbone.max_pool) is type(found["trained"].backbone.max_pool)
 
 
 @pytest.mark.parametrize("flag", ["--ckpt_path", "--pretrained_from"])
@@ -160,10 +157,9 @@ def test_training_starts_from_any_file_and_leaves_the_recipe_as_it_is(arrays, tm
     path = tmp_path / "theirs.ckpt"
     write_zip(path, {"state_dict": foreign.solo_learn(arrays)})
     args = parse_args([*RECIPE, *HEADS, flag, str(path)])
-    before = dict(vars(args))
     start = read_start(args)
-    assert vars(args) == before and start.card.padding == "torch"
-    network = create_byol(args)
+    assert start.card.padding == "torch"
+    network = create_byol(args, start.card.padding)
     start_from(network, start.arrays, path)
     for name, parameter in network.parameters_dict().items():
         np.testing.assert_array_equal(parameter.asnumpy(), arrays[name], err_msg=name)
