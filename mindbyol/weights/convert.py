@@ -24,7 +24,7 @@ def convert(source, output, family="auto", model=None, padding=None, allow_unmat
     output = check_output(output, ".ckpt", source)
     weights = read_weights(source, family, model, padding, allow_unmatched)
     if not weights.part(layouts.ONLINE):
-        raise ValueError(f"{source}: nothing in it fits the backbone of {weights.card['model']}; is --model right?")
+        raise ValueError(f"{source}: nothing in it fits the backbone of {weights.card.model}; is --model right?")
     only_backbone = all(name.startswith(layouts.ONLINE) for name in weights.arrays)
     card = replace(weights.card, kind="backbone" if only_backbone else "byol")
     arrays = weights.arrays

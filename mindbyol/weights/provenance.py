@@ -69,10 +69,15 @@ def _model(card, shapes, asked):
     """MindCV's name of the network: the card's, or told from the weights of a ResNet, or the one asked for."""
     if card.model is not None:
         told = card.model
-    elif asked is None or asked in RESNETS:
-        told = resnet_name(shapes)
-    else:
+    elif asked is not None and asked not in RESNETS:
         return asked
+    else:
+        try:
+            told = resnet_name(shapes)
+        except ValueError:
+            if asked is None:
+                raise
+            return asked  # what does not fit it will be named
     if asked not in (None, told):
         raise ValueError(f"is a checkpoint of {told}, not of {asked}; set --model {told}")
     return told

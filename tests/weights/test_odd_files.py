@@ -22,7 +22,7 @@ from mindbyol import checkpoint
 from mindbyol.checkpoint_entries import read_entries
 from mindbyol.data import create_source
 from mindbyol.data.mindrecord import write_split
-from mindbyol.model_card import parse_card
+from mindbyol.model_card import Card, parse_card
 from mindbyol.weights import read_weights
 from mindbyol.weights.convert import convert
 from mindbyol.weights.export import export
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def small(path, **arrays):
-    checkpoint.write(path, {"conv1.weight": np.arange(4, dtype=np.float32), **arrays}, {"model": "resnet18"})
+    checkpoint.write(path, {"conv1.weight": np.arange(4, dtype=np.float32), **arrays}, Card(model="resnet18"))
     return path.read_bytes()
 
 
@@ -44,7 +44,7 @@ def test_texts_that_are_no_unicode(tmp_path, entry):
     text = read_entries(path)[entry][:6].encode("utf-32-le")
     assert whole.count(text) == 1
     path.write_bytes(whole.replace(text, "\ud800".encode("utf-32-le", "surrogatepass") + text[4:]))
-    with pytest.raises(ValueError, match="damaged.ckpt' is damaged: its contents do not match its digest"):
+    with pytest.raises(ValueError, match="damaged.ckpt: is damaged: its contents do not match its digest"):
         checkpoint.read(path)
 
 
@@ -97,7 +97,7 @@ def test_damaged_entries(tmp_path, capfd, what):
     content = Checkpoint.FromString(small(path))
     damage(content)
     path.write_bytes(content.SerializeToString())
-    with pytest.raises(ValueError, match=f"damaged.ckpt' is truncated or not a MindSpore checkpoint: .*{message}"):
+    with pytest.raises(ValueError, match=f"damaged.ckpt: is truncated or not a MindSpore checkpoint .*{message}"):
         checkpoint.read(path)
     assert capfd.readouterr() == ("", "")
 
@@ -120,7 +120,7 @@ def test_a_wrong_checksum_and_a_broken_structure(tmp_path, capfd):
     path.chmod(0o644)
     for damaged, message in ((raw[:-1] + b"\xff", "its checksum is wrong"), (raw[:-20], "its structure is broken")):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=f"checked.ckpt' is truncated .*: {message}"):
+        with pytest.raises(ValueError, match=f"checked.ckpt: is truncated .*{message}"):
             checkpoint.read(path)
     assert capfd.readouterr() == ("", "")
 
@@ -146,7 +146,7 @@ def test_shards_that_are_no_list(photos, tmp_path, shards):  # noqa: F811
     source = create_source("folder", str(photos), split=".")
     content = {"description": source.description, "images": len(source), "has_labels": False, "class_names": None}
     (tmp_path / "train.json").write_text(json.dumps({**content, "complete": False, "shards": shards}))
-    with pytest.raises(ValueError, match="train.json is damaged, or does not describe a split"):
+    with pytest.raises(ValueError, match="train.json: is damaged, or does not describe a split"):
         write_split(source, str(tmp_path), "train", 10**6)
 
 
@@ -163,7 +163,7 @@ def full_disk():
 
 def test_only_one_line_about_a_checkpoint_that_cannot_be_written(tmp_path, capfd):
     with pytest.raises(OSError, match="cannot write checkpoint '.*a.ckpt': .*File too large"), full_disk():
-        checkpoint.write(tmp_path / "a.ckpt", {"weight": np.zeros(1000, np.float32)}, {})
+        checkpoint.write(tmp_path / "a.ckpt", {"weight": np.zeros(1000, np.float32)}, Card())
     assert capfd.readouterr() == ("", "")
     assert os.listdir(tmp_path) == []
     assert logging.root.manager.disable == logging.NOTSET
@@ -212,7 +212,7 @@ def test_parts_of_other_rows_are_damaged(photos, tmp_path, change, kind):  # noq
     assert not embed(photos, output, rank=1, ranks=2)
     (part,) = output.with_name(f"{output.name}.parts").glob("*.npz")
     np.savez(part, **{**np.load(part), **change})
-    with pytest.raises(RuntimeError, match="was damaged .* and is removed: start again"):
+    with pytest.raises(RuntimeError, match="was damaged .* and is removed; start again"):
         embed(photos, output, rank=0, ranks=2)
     assert not output.exists() and not part.exists()
     assert embed(photos, output)
