@@ -186,7 +186,7 @@ class RunState:
             )
         data = self.training.source.description
         if saved.card.data != data:
-            raise ValueError(f"resume: '{saved.path}' was made with {saved.card['data']}, not with {data}")
+            raise ValueError(f"resume: '{saved.path}' was made with {saved.card.data}, not with {data}")
         images = run.get("images", {})  # runs of earlier versions did not note them
         changed = [what for what in images if images[what] != self.images.get(what)]
         if changed:
@@ -196,7 +196,7 @@ class RunState:
             )
         if not self.plan.total_steps >= saved.card.step >= 0:
             raise ValueError(
-                f"resume: '{saved.path}' is at step {saved.card['step']} of a run of {self.plan.total_steps}"
+                f"resume: '{saved.path}' is at step {saved.card.step} of a run of {self.plan.total_steps}"
             )
 
     def restore(self, step, saved):
