@@ -195,9 +195,7 @@ class RunState:
                 f"their {' and '.join(changed)} are not"
             )
         if not self.plan.total_steps >= saved.card.step >= 0:
-            raise ValueError(
-                f"resume: '{saved.path}' is at step {saved.card.step} of a run of {self.plan.total_steps}"
-            )
+            raise ValueError(f"resume: '{saved.path}' is at step {saved.card.step} of a run of {self.plan.total_steps}")
 
     def restore(self, step, saved):
         """Puts a saved state back: the step's parameters, the counter, and what the log must know.

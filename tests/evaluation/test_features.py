@@ -4,6 +4,7 @@ import numpy as np
 
 from mindspore import Tensor
 
+from mindbyol.data.batch import Batch
 from mindbyol.evaluation.features import extract
 
 IMAGES = np.arange(10, dtype=np.uint8).repeat(3).reshape(10, 3, 1, 1)  # image k is all k
@@ -19,7 +20,9 @@ class Loader:
         for start in range(first, first + 2 * batches, 2):
             rows = np.arange(start, min(start + 2, end))
             padded = np.concatenate([rows, np.full(2 - len(rows), 9)]).astype(int)
-            self.batches.append((IMAGES[padded], None if labels is None else labels[padded], len(rows)))
+            counts = np.arange(2) < len(rows)
+            given = None if labels is None else labels[padded]
+            self.batches.append(Batch({"image": IMAGES[padded]}, given, np.where(counts, padded, -1), counts))
 
     def __iter__(self):
         return iter(self.batches)
