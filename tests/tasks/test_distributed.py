@@ -111,6 +111,7 @@ def test_validation_counts_every_image_once(one_rank, tmp_path):
             tiny.run(tmp_path / "one", script=tiny.VALIDATE, **recipe)
         else:
             tiny.run_msrun(tmp_path / "two", script=tiny.VALIDATE, **recipe)
-        scores.append(json.loads((tmp_path / f"{ranks}.json").read_text()))
-    assert scores[0]["images"] % 2 == 1  # 355 images on 2 ranks
-    assert scores[0]["scores"] == scores[1]["scores"]
+        records = [json.loads(line) for line in (tmp_path / f"{ranks}.json").read_text().splitlines()]
+        scores.append({record["score"]: record["value"] for record in records})
+    assert records[0]["images"] % 2 == 1  # 355 images on 2 ranks
+    assert scores[0] == scores[1] and len(scores[0]) == 6

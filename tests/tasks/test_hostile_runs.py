@@ -186,10 +186,10 @@ def test_results_replace_files_only(finished, tmp_path):
     assert f"results: '{pipe}' is no regular file" in output
     assert pipe.is_fifo() and not list(tmp_path.glob("*.partial"))
     link, file = tmp_path / "link.json", tmp_path / "scores.json"
-    file.write_text("{}")
+    file.touch()
     link.symlink_to(file)
     tiny.run(tmp_path / "out", script=tiny.VALIDATE, **{**recipe, "results": link})
-    assert link.is_symlink() and "scores" in json.loads(file.read_text())
+    assert link.is_symlink() and "score" in json.loads(file.read_text().splitlines()[0])
 
 
 @pytest.mark.parametrize("script, flags", [("preview.py", "--dataset digits --output"), ("export.py", None)])

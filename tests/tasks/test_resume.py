@@ -13,6 +13,7 @@ import pytest
 
 from mindbyol.commands import train
 from mindbyol.files import UNFINISHED
+from mindbyol.training import loop
 from mindbyol.training.signals import StopSignals
 from tests.tasks import tiny, tiny_train
 
@@ -118,7 +119,7 @@ class SignalAtThirdBatch(StopSignals):
 
 def test_a_signal_within_a_step_waits_for_its_end(straight, tmp_path, monkeypatch, capfd):
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
-        patch.setattr(train, "StopSignals", SignalAtThirdBatch)
+        patch.setattr(loop, "StopSignals", SignalAtThirdBatch)
         tiny_train.main(tiny.arguments(tmp_path, **RECIPE)[1:])
     assert stop.value.code == train.STOPPED and "stopped at step 2 of 60" in capfd.readouterr().out
     main(tmp_path)

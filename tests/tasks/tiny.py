@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 TRAIN = str(Path(__file__).parent / "tiny_train.py")
 VALIDATE = str(Path(__file__).parent / "tiny_validate.py")
 RECIPE = {
+    "task": "byol",
     "dataset": "digits",
     "hflip": 0,
     "color_jitter_prob": 0,
