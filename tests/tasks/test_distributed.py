@@ -1,6 +1,7 @@
 """Several processes under msrun compute what one would."""
 
 import json
+import math
 import os
 import signal
 import time
@@ -31,7 +32,7 @@ def largest_difference(folder, other, step, moments=False):
 
     A bias in front of a batch norm is left out: its gradient is zero but for rounding, so it is noise on any device.
     """
-    file = f"tiny-{-(-step // 5)}_{step}.ckpt"
+    file = f"tiny-{math.ceil(step / 5)}_{step}.ckpt"
     first, second = (checkpoint.read(run / file)[0] for run in (folder, other))
     assert first.keys() == second.keys()
     names = [name for name in first if not name.endswith("fc0.bias") and (moments or not name.startswith("moments"))]

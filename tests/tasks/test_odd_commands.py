@@ -20,20 +20,12 @@ from mindbyol.pretraining import Training
 from mindbyol.runtime import World
 from mindbyol.training.plan import Plan
 from mindbyol.training.run_state import RunState, Saved
+from tests.tasks.test_bad_input import error_of
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "configs/byol/byol_resnet18_digits_cpu.yaml"
 TINY = ["-c", RECIPE, "--stages", 1, "--num_samples", 32, "--batch_size", 16, "--epoch_size", 1, "--warmup_epochs", 0]
 TINY += ["--projector_hidden_size", 8, "--projection_size", 4, "--predictor_hidden_size", 8]
-
-
-def error_of(main, *argv):
-    """The line with which a command refuses."""
-    with pytest.raises(SystemExit) as error:
-        main([str(argument) for argument in argv])
-    message = str(error.value)
-    assert "\n" not in message
-    return message
 
 
 def new_state(folder, *flags):

@@ -41,6 +41,20 @@ def make(model="resnet18", stem="imagenet", first_bias=True, last_bias=False):
     return {name: rng(name).standard_normal(shape, np.float32) for name, shape in names.items()}
 
 
+def healthy():
+    """As `make`, but features neither vanish nor overflow, and some statistics are not neutral."""
+    made = make()
+    for name, array in made.items():
+        leaf = name.rpartition(".")[2]
+        if leaf == "moving_variance":
+            made[name] = 1 + np.abs(array)
+        elif leaf == "gamma":
+            made[name] = 1 + 0.1 * array
+        elif leaf == "weight":
+            made[name] = array * np.float32(np.sqrt(2 / np.prod(array.shape[1:])))
+    return made
+
+
 @functools.lru_cache(None)
 def arrays_of(**options):
     """What `make` gives, made once; not to be changed."""
