@@ -1,11 +1,11 @@
-"""`mindbyol inspect` from a checkout: see mindbyol/commands/inspect.py."""
+"""`mindbyol inspect` from a checkout: see mindbyol/commands/inspect_checkpoint.py."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mindbyol.commands.inspect import main  # noqa: E402
+from mindbyol.commands.inspect_checkpoint import main  # noqa: E402
 
 if __name__ == "__main__":
     main()

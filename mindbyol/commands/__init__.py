@@ -5,14 +5,14 @@ import sys
 
 from mindbyol.command import cut, one_line_errors
 
-# Name: what it does. The module is called the same, with _ for -.
+# Name: its module, and what it does.
 COMMANDS = {
-    "convert": "turn a checkpoint of another project into mindbyol's",
-    "embed": "features of every image in a folder",
-    "export": "hand a backbone to another project",
-    "inspect": "say what a weights file is",
-    "make-mindrecord": "turn a data set into MindRecord shards",
-    "preview": "show what a recipe makes of its images",
+    "convert": ("convert", "turn a checkpoint of another project into mindbyol's"),
+    "embed": ("embed", "features of every image in a folder"),
+    "export": ("export", "hand a backbone to another project"),
+    "inspect": ("inspect_checkpoint", "say what a weights file is"),
+    "make-mindrecord": ("make_mindrecord", "turn a data set into MindRecord shards"),
+    "preview": ("preview", "show what a recipe makes of its images"),
 }
 
 
@@ -20,11 +20,11 @@ def main(argv=None):
     """`mindbyol NAME ...`: runs one of `COMMANDS`; without a name it lists them."""
     argv = sys.argv[1:] if argv is None else list(argv)
     if not argv or argv[0] in ("-h", "--help"):
-        names = "\n".join(f"  {name:<17}{what}" for name, what in COMMANDS.items())
+        names = "\n".join(f"  {name:<17}{what}" for name, (_, what) in COMMANDS.items())
         print(f"usage: mindbyol COMMAND [...]\n\n{names}\n\nmindbyol COMMAND --help says more.")
         return
     with one_line_errors("mindbyol"):
         if argv[0] not in COMMANDS:
             raise ValueError(f"{cut(argv[0])}: no such command; there are {', '.join(COMMANDS)}")
     sys.argv[0] = f"mindbyol {argv[0]}"
-    importlib.import_module(f"mindbyol.commands.{argv[0].replace('-', '_')}").main(argv[1:])
+    importlib.import_module(f"mindbyol.commands.{COMMANDS[argv[0]][0]}").main(argv[1:])
