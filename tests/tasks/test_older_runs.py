@@ -11,7 +11,7 @@ from mindbyol import checkpoint
 from tests.tasks import tiny, tiny_train
 
 # Step 10 of 20 of tiny.RECIPE, written by version 0.1.0 before recipes had a `task` and keys said what they change.
-OLDER = Path(__file__).parent / "fixtures" / "run_of_version_0_1_0.ckpt"
+OLDER = Path(__file__).parent / "fixtures" / "run_of_version_0_1_0.bin"
 
 
 def begun(folder, **config):
