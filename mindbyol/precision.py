@@ -52,7 +52,7 @@ def set_precision(network, level, dtype):
         # O3's own batch norm keeps float32 parameters; the synchronised one is made of operators, which would not.
         keep = [SyncBatchNorm] + (amp.get_black_list() if level == "O2" else [])
         mixed = amp.custom_mixed_precision(cell, black_list=keep, dtype=dtype)
-        if name == "backbone":
+        if hasattr(cell, "mindcv_names"):
             mixed.mindcv_names = cell.mindcv_names  # the wrapper is the backbone now, and checkpoints ask it for them
         setattr(parent, name, mixed)
     for parameter in network.get_parameters():  # the wrappers that amp puts around cells would be in the names
