@@ -57,13 +57,14 @@ def check_replaceable(path):
         raise OSError(f"'{path}' is {_NO_FILE}")
     folder = _folder_beside(path)
     try:
-        folder.mkdir(exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):  # another process that tries it was faster
-            folder.rmdir()
+        folder.mkdir()
+    except FileExistsError:  # left by a killed process, which `replacing` removes, or another rank tries it, too
+        return
     except OSError as error:
         raise OSError(
             f"cannot write '{path}' ({error.strerror}); name a file in a folder that exists and may be written to"
         ) from error
+    folder.rmdir()
 
 
 def remove_unfinished(folder):

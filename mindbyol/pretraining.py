@@ -72,8 +72,6 @@ def check(recipe):
     check_images(recipe)
     two_view_transform_from_args(recipe)
     warn_of_unused(recipe)
-    if recipe.ckpt_path and recipe.pretrained_from:
-        raise ValueError("pretrained_from: ckpt_path names weights to start from already; drop one of the two")
 
 
 class Training:
@@ -234,6 +232,8 @@ def read_start(recipe):
         FileNotFoundError, ValueError: The file is not there, no checkpoint, of another model, or holds values that are
             not finite.
     """
+    if recipe.ckpt_path and recipe.pretrained_from:  # not in `check`: validate.py has a ckpt_path of its own
+        raise ValueError("pretrained_from: ckpt_path names weights to start from already; drop one of the two")
     path = recipe.pretrained_from or recipe.ckpt_path
     if not path:
         return None

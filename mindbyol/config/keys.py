@@ -100,6 +100,11 @@ class Group(NamedTuple):
     description: Optional[str] = None
 
 
+def plain(value):
+    """A value as YAML and JSON hold it: a list in the place of a tuple."""
+    return list(value) if isinstance(value, tuple) else value
+
+
 def path(text):
     """The path of a file or folder, which is not empty."""
     if not text:

@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from mindbyol import tasks
 from mindbyol.command import Parser, cut
-from mindbyol.config.keys import Changes
+from mindbyol.config.keys import Changes, plain
 from mindbyol.config.recipe_file import convert, nearest, read_recipe
 
 _NOT_GIVEN = object()
@@ -18,7 +18,7 @@ class Recipe:
         task (str): What is done with them; see `tasks.TASKS`.
         values (mapping): Value by key; lists are tuples.
         keys (mapping): `Key` by name: those of the task, and of the task that the recipe file is for.
-        own (frozenset[str]): Those of the task itself.
+        own (tuple[str]): Names of those of the task itself.
         given (frozenset[str]): The keys that the file or the command line gave.
         config (str): Path of the recipe file; None without one.
     """
@@ -29,7 +29,7 @@ class Recipe:
             task=task,
             values=MappingProxyType(frozen),
             keys=MappingProxyType(keys),
-            own=frozenset(own),
+            own=tuple(own),
             given=frozenset(given),
             config=config,
         )
@@ -45,13 +45,12 @@ class Recipe:
 
     def plain(self):
         """Task and values as YAML and JSON hold them: lists in the place of tuples."""
-        values = {name: list(value) if isinstance(value, tuple) else value for name, value in self.values.items()}
-        return {"task": self.task, **values}
+        return {"task": self.task, **{name: plain(value) for name, value in self.values.items()}}
 
     def that_change_results(self):
         """The part of `plain` that another result of this task would come from."""
-        plain = self.plain()
-        return {name: plain[name] for name in self.own if self.keys[name].changes is Changes.RESULTS}
+        changing = (name for name in self.own if self.keys[name].changes is Changes.RESULTS)
+        return {name: plain(self.values[name]) for name in changing}
 
 
 def parse_args(argv=None, command="train"):

@@ -1,6 +1,6 @@
 """The data path: sources (what images there are), views (what becomes of an image), loaders (order and batches).
 
-The functions here turn the recipe (the namespace of `config.parse_args`) into these objects.
+The functions here turn the recipe (see `config.parse_args`) into these objects.
 """
 
 from mindbyol.data.decode import DataError  # noqa: F401  (what a loader raises in the middle of a run)

@@ -8,6 +8,7 @@ from mindspore import nn
 
 from mindbyol import checkpoint
 from mindbyol.backbones import create_backbone
+from mindbyol.config.keys import plain
 from mindbyol.model_card import Card
 from mindbyol.weights.subject import open_subject
 
@@ -61,8 +62,8 @@ def _trained(recipe):
     logger.info(f"{recipe.ckpt_path}: {subject.found}")
     for key in ("stem", "padding", "stages", "mean", "std"):
         value = getattr(card, key)
-        if key in recipe.given and value is not None and _plain(value) != _plain(recipe.values[key]):
-            logger.warning(f"{key}: the checkpoint's {_plain(value)} is used, not {_plain(recipe.values[key])}")
+        if key in recipe.given and value is not None and plain(value) != plain(recipe.values[key]):
+            logger.warning(f"{key}: the checkpoint's {plain(value)} is used, not {plain(recipe.values[key])}")
     if card.image_resize not in (None, recipe.image_resize):
         logger.warning(f"image_resize: trained at {card.image_resize} px, scored at {recipe.image_resize}")
     mean, std = card.mean or recipe.mean, card.std or recipe.std
@@ -83,7 +84,3 @@ def _untrained(recipe, card):
 
 def _network(card):
     return {key: getattr(card, key) for key in ("model", "stem", "padding", "stages", "image_resize")}
-
-
-def _plain(value):
-    return list(value) if isinstance(value, tuple) else value

@@ -10,7 +10,7 @@ A task that trains has a class `Training`:
     watchers, shown                 for the `TrainLog`, after `build`
     facts()                         what the log says of it before the first step: {title: text}
     card()                          the part of a checkpoint's card that says what the network is
-    exports(arrays)                 what is written beside each full checkpoint: {suffix: (arrays, card)}
+    exports(arrays)                 what is written beside each full checkpoint: {suffix: (arrays, kind of the card)}
     next_command(path)              what to type when the run is finished; `path` gives a file's name to a suffix
 """
 

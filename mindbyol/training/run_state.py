@@ -14,6 +14,7 @@ import mindspore as ms
 
 import mindbyol
 from mindbyol import checkpoint
+from mindbyol.config.keys import plain
 from mindbyol.data.sources import fingerprint
 from mindbyol.files import replacing
 from mindbyol.model_card import Card
@@ -173,7 +174,7 @@ class RunState:
         """
         run = saved.card.run
         defaults = {"task": OF_RECIPES, **{name: key.default for name, key in self.recipe.keys.items()}}
-        before = {name: run["config"].get(name, _plain(defaults.get(name))) for name in self.config}
+        before = {name: run["config"].get(name, plain(defaults.get(name))) for name in self.config}
         changed = [name for name, value in self.config.items() if before[name] != value]
         if changed:
             changes = ", ".join(f"{name} {before[name]} -> {self.config[name]}" for name in sorted(changed))
@@ -228,19 +229,19 @@ class RunState:
         return checkpoint.digest({p.name: np.atleast_1d(p.asnumpy()) for p in step.lasting_parameters()})
 
 
-def _plain(value):
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _is_log(log, width):
-    """Whether an object of a checkpoint is a `TrainLog.state` with so many numbers a batch, or empty."""
+    """Whether an object of a checkpoint is a `TrainLog.state` with so many numbers a batch, or empty.
+
+    Beside what the log itself remembers stand numbers of its watchers.
+    """
 
     def numbers(values):
         return all(isinstance(value, (int, float)) for value in values)
 
     pending = log.get("pending")
     return not log or (
-        numbers(log.get(key) for key in ("seconds", "line_seconds", "line_wait"))
+        {"seconds", "line_seconds", "line_wait"} <= log.keys()
+        and numbers(value for key, value in log.items() if key != "pending")
         and isinstance(pending, list)
         and all(isinstance(batch, list) and len(batch) == width and numbers(batch) for batch in pending)
     )

@@ -223,6 +223,11 @@ def test_the_task_is_that_of_flag_recipe_or_command(tmp_path):
             parse_args(["-c", recipe(tmp_path, text), *argv], "train" if "train" in message else "validate")
 
 
+def test_a_run_that_began_with_weights_of_others_is_scored_by_its_config(tmp_path):
+    of_run = recipe(tmp_path, "task: byol\npretrained_from: theirs.pth")
+    assert parse_args(["-c", of_run, "--ckpt_path", "ours.ckpt"], "validate").ckpt_path == "ours.ckpt"
+
+
 @pytest.mark.parametrize("task, there, not_there", [("byol", "--base_tau", "--none"), ("knn", "--knn_k", "--base_tau")])
 def test_help_shows_the_keys_of_the_task(capsys, task, there, not_there):
     with pytest.raises(SystemExit) as stop:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mindbyol.files import UNFINISHED, check_output, remove_unfinished, replacing
+from mindbyol.files import UNFINISHED, check_output, check_replaceable, remove_unfinished, replacing
 
 ROOT = Path(__file__).parents[2]
 KILLED = """
@@ -96,3 +96,16 @@ def test_what_is_no_file_is_not_replaced(tmp_path):
 def test_no_mindspore_is_needed():
     code = "import sys, mindbyol.files; sys.exit('mindspore' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_what_a_killed_process_has_left_is_in_nobodys_way(tmp_path):
+    (tmp_path / ".scores.jsonl.partial").mkdir()
+    (tmp_path / ".scores.jsonl.partial" / "scores.jsonl").write_text("half")
+    check_replaceable(tmp_path / "scores.jsonl")
+    with replacing(tmp_path / "scores.jsonl") as beside:
+        beside.write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.jsonl"]
+    check_replaceable(tmp_path / "other.jsonl")
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.jsonl"]
+    with pytest.raises(OSError, match="cannot write '.*nowhere/scores.jsonl' .No such file"):
+        check_replaceable(tmp_path / "nowhere" / "scores.jsonl")

@@ -88,6 +88,7 @@ def test_a_split_lies_in_data_dir(tmp_path, main, split):
         {"pending": "x", "overflows": 0, "seconds": 0, "line_seconds": 0, "line_wait": 0},
         {"pending": [[1.0]], "overflows": 0, "seconds": 0, "line_seconds": 0, "line_wait": 0},
         {"pending": [], "seconds": "x", "line_seconds": 0, "line_wait": 0},
+        {"pending": [], "overflows": "x", "seconds": 0, "line_seconds": 0, "line_wait": 0},
     ],
 )
 def test_a_log_that_no_run_wrote_is_not_gone_on_with(state, run_folder, tmp_path, log):
