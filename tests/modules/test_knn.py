@@ -1,7 +1,14 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from mindbyol.evaluation import knn
 from mindbyol.evaluation.knn import WeightedKNN
+from mindbyol.evaluation.tools import Tools
+from mindbyol.runtime import World
+
+SIZES = {"bank": 20, "queries": 7}
 
 
 def test_hand_computed_votes():
@@ -56,3 +63,22 @@ def test_low_temperatures_neither_overflow_nor_vanish(temperature):
     assert scores == {"knn20_top1": 100.0, "knn20_top5": 100.0}
     two = WeightedKNN([2], temperature).fit(np.eye(6), np.arange(6))
     assert two.score(np.array([[1, 0.1, 0, 0, 0, 0]]), [1]) == {"knn2_top1": 0.0, "knn2_top5": 100.0}
+
+
+def test_ranks_score_each_query_once():
+    rng = np.random.default_rng(1)
+    found = {role: (rng.standard_normal((n, 4)).astype(np.float32), rng.integers(0, 3, n)) for role, n in SIZES.items()}
+    recipe = SimpleNamespace(knn_k=(3, 50), knn_temperature=0.07)
+
+    def scores(ranks):
+        counts = []
+        for rank in range(ranks):
+            tools = Tools(recipe, World("CPU", rank, ranks))
+            tools.features = lambda _, role: found[role]
+            tools.total = lambda count: counts.append(count) or np.array(count, float)
+            dict(knn.run(recipe, None, {role: role for role in SIZES}, tools))
+        return 100.0 * np.sum(counts, 0) / SIZES["queries"]
+
+    expected = WeightedKNN((3,)).fit(*found["bank"]).score(*found["queries"])  # not 50: the bank has 20
+    for ranks in (1, 2, 3):
+        np.testing.assert_allclose(scores(ranks), list(expected.values()))
