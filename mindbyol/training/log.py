@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from mindspore import ops
+
 logger = logging.getLogger(__name__)
 
 
@@ -73,7 +75,7 @@ class TrainLog:
         self.step = done
         earlier = earlier or {"pending": [], "seconds": 0.0, "line_seconds": 0.0, "line_wait": 0.0}
         now = time.perf_counter()
-        self.pending = earlier["pending"]
+        self.earlier, self.pending = earlier["pending"], []
         self.started = now - earlier["seconds"]
         self.last_time = now - earlier["line_seconds"]
         self.wait, self.last_wait = 0.0, -earlier["line_wait"]
@@ -92,7 +94,7 @@ class TrainLog:
         if values:
             self._stop_unless_finite(np.array(values)[:, 0])
         state = {
-            "pending": values,
+            "pending": list(values),
             "seconds": now - self.started,
             "line_seconds": now - self.last_time,
             "line_wait": self.wait - self.last_wait,
@@ -102,16 +104,21 @@ class TrainLog:
         return state
 
     def _values(self):
-        return [[float(value) for value in values] for values in self.pending]
+        """One row a batch since the last line, `loss` first; the device is asked twice, however many there are."""
+        if self.pending:
+            losses, statistics = (ops.stack(tensors).asnumpy() for tensors in zip(*self.pending))
+            self.earlier += np.column_stack((losses, statistics)).tolist()
+            self.pending.clear()
+        return self.earlier
 
     def add(self, loss, statistics):
         """Takes the results of one batch.
 
         Args:
-            loss (Tensor): What was differentiated.
-            statistics (tuple[Tensor]): In the order of the step's `statistics`.
+            loss (Tensor): What was differentiated, a scalar.
+            statistics (Tensor): In the order of the step's `statistics`, (S,).
         """
-        self.pending.append((loss, *statistics))
+        self.pending.append((loss, statistics))
 
     def end_step(self, wait):
         """Counts an optimizer step, and writes a line when one is due.
@@ -164,7 +171,7 @@ class TrainLog:
         )
         for watcher in self.watchers:
             watcher.look(line)
-        self.pending.clear()
+        self.earlier.clear()
 
     def _stop_unless_finite(self, losses):
         finite = np.isfinite(losses)

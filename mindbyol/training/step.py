@@ -39,6 +39,11 @@ def _copy_one_where(where, target, source):
     return ops.assign(target, ops.select(where, source, target))
 
 
+def _row(scalars):
+    """Numbers as one tensor, (S,): the host fetches one thing a batch, not S."""
+    return ops.concat([scalar.reshape(1) for scalar in scalars])
+
+
 class MeanOverRanks(nn.Cell):
     """The mean of a float32 tensor over all replicas.
 
@@ -215,7 +220,7 @@ class _Whole(nn.Cell):
         if self.update.loss_scale is not None:
             first = ops.depend(first, self.update.remember_running(self.update.always))
         outputs, gradients = self.gradients(first, *rest)
-        return outputs + self.update(gradients)
+        return outputs[0], _row(outputs[1:] + self.update(gradients))
 
 
 class _Accumulate(nn.Cell):
@@ -236,11 +241,18 @@ class _Accumulate(nn.Cell):
         scalars = self.update.scalars()
         if self.update.loss_scale is not None:
             scalars += self.update.loss_scale.scalars()
-        return (loss,) + outputs[1:] + scalars
+        return loss, _row(outputs[1:] + scalars)
 
 
 class _UpdateFromTotals(nn.Cell):
-    """The update with the gradients added up, which are zero afterwards."""
+    """The update with the gradients added up, which are zero afterwards.
+
+    Inputs:
+        The statistics of the last batch, (S,).
+
+    Outputs:
+        The same, with the scalars of the update in the place of the last ones.
+    """
 
     def __init__(self, update, totals):
         super().__init__(auto_prefix=False)
@@ -248,10 +260,11 @@ class _UpdateFromTotals(nn.Cell):
         self.totals = totals
         self.hyper_map = ops.HyperMap()
 
-    def construct(self):
+    def construct(self, statistics):
         scalars = self.update(self.totals)
         cleared = self.hyper_map(_clear, self.totals)
-        return (ops.depend(scalars[0], cleared),) + scalars[1:]
+        states = ops.depend(_row(scalars), cleared)
+        return ops.concat((statistics[: -len(scalars)], states))
 
 
 class TrainOneStep:
@@ -298,18 +311,14 @@ class TrainOneStep:
             batch (tuple[Tensor]): What the network takes.
 
         Returns:
-            tuple[Tensor, tuple[Tensor]]: The loss, and the scalars that `statistics` names.
+            tuple[Tensor, Tensor]: The loss, a scalar, and the numbers that `statistics` names, (S,), both float32.
         """
         if self.accumulation == 1:
-            loss, *statistics = self._cells[0](*batch)
-            return loss, tuple(statistics)
+            return self._cells[0](*batch)
         accumulate, update = self._cells
-        loss, *statistics = accumulate(Tensor(self._calls == 0), *batch)
+        loss, statistics = accumulate(Tensor(self._calls == 0), *batch)
         self._calls = (self._calls + 1) % self.accumulation
-        if self._calls == 0:
-            scalars = update()
-            statistics[-len(scalars) :] = scalars
-        return loss, tuple(statistics)
+        return loss, statistics if self._calls else update(statistics)
 
     def get_parameters(self):
         """All parameters, each once."""

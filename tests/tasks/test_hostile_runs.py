@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mindspore import Tensor
+
 from mindbyol import checkpoint
 from mindbyol.model_card import Card
 from mindbyol.training.log import TrainLog
@@ -172,7 +174,7 @@ def test_a_full_disk_names_the_file(tmp_path):
     log = TrainLog(tmp_path, STEP, PLAN, 1, {})
     log.metrics.close()
     log.metrics = open("/dev/full", "a")
-    log.add(np.float32(2), [np.float32(x) for x in (2, 0.06, 0.99, 0.1)])
+    log.add(Tensor(2.0), Tensor([2.0, 0.06, 0.99, 0.1]))
     with pytest.raises(OSError, match="cannot write '/dev/full': No space left on device"):
         log.end_step(0.0)
     log.close()

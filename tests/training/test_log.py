@@ -5,6 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import mindspore as ms
+from mindspore import Tensor
+
 from mindbyol.pretraining import WatchCollapse
 from mindbyol.training.log import NonFiniteLoss, TrainLog
 from mindbyol.training.overflows import WatchOverflows
@@ -18,7 +21,7 @@ def run(tmp_path, losses, std=0.06, watchers=()):
     log = TrainLog(tmp_path, STEP, PLAN, 4, SHOWN, watchers)
     try:
         for step, loss in enumerate(losses):
-            log.add(np.float32(loss), [np.float32(x) for x in (loss, std, 0.99 + step / 1000, 0.1)])
+            log.add(Tensor(loss, ms.float32), Tensor([loss, std, 0.99 + step / 1000, 0.1], ms.float32))
             log.end_step(0.0)
     finally:
         log.close()
@@ -58,7 +61,7 @@ def test_lines_do_not_depend_on_where_a_run_was_interrupted(tmp_path):
 
     def batches(log, first, last):
         for k in range(first, last):
-            log.add(np.float32(k / 3), [np.float32(x) for x in (k / 7, 0.06, 0.99, 0.1, 512, k // 5)])
+            log.add(Tensor(k / 3, ms.float32), Tensor([k / 7, 0.06, 0.99, 0.1, 512, k // 5], ms.float32))
             if k % 2:
                 log.end_step(0.1 * (k - first))
         state = json.loads(json.dumps(log.state))  # as a checkpoint holds it
