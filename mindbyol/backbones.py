@@ -11,6 +11,8 @@ import numpy as np
 
 import mindcv
 from mindcv.models.resnet import ResNet
+from mindcv.models.swintransformer import SwinTransformer
+from mindcv.models.swintransformerv2 import SwinTransformerV2
 from mindspore import Tensor, nn, ops
 
 from mindbyol.model_card import PADDINGS, STEMS
@@ -31,7 +33,8 @@ class Backbone:
         dropped (list[str]): Children of MindCV's model that are left out.
         mindcv_names (dict[str, str]): Name of a parameter to MindCV's name for it, where they differ.
         map_names (tuple[str]): `stem`, `stage1`, ... in the order of `maps`.
-        map_channels (tuple[int]): Channels of each map.
+        map_channels (tuple[int]): Channels of each map; measured with a forward pass at the first use where weights do
+            not tell them.
     """
 
     def construct(self, images):
@@ -67,6 +70,8 @@ class Backbone:
     @property
     def map_channels(self):
         self._told_stages()
+        if self._map_channels is None:
+            _measure_widths(self, self._image_size)
         return self._map_channels
 
     @property
@@ -123,12 +128,13 @@ def create_backbone(model, stem="imagenet", padding="mindcv", image_size=224, st
         padding (str): `mindcv`, as MindCV has it; `torch`, the max-pool padded as in PyTorch's ResNets; `same`,
             strided convolutions padded as in TensorFlow and DeepMind's ResNets. Weights trained with one of them are
             exact with that one only. ResNets only.
-        image_size (int): Side of the images, in pixels, to probe the width with.
+        image_size (int): Side of the images, in pixels.
         stages (int): How many of a ResNet's four stages are kept, from the input on; fewer for quick runs on small
             images.
 
     Returns:
-        Cell: MindCV's own, with the methods and attributes of `Backbone`; widths are measured with a forward pass.
+        Cell: MindCV's own, with the methods and attributes of `Backbone`. Widths are those of its weights, so that no
+            operator runs on the device; where these do not tell them, a forward pass does.
 
     Raises:
         ValueError: The model is unknown, gives no usable features, has no such stem or padding variant, or the images
@@ -145,9 +151,10 @@ def create_backbone(model, stem="imagenet", padding="mindcv", image_size=224, st
     if not hasattr(backbone, "forward_features"):
         raise ValueError(unusable % "it has no forward_features")
 
-    _remove_classifier(backbone)
+    heads = _remove_classifier(backbone)
     _name_by_place(backbone)
     backbone._model = model
+    backbone._image_size = image_size
     backbone._stage_cells = find_stages(backbone)
     _set_stem(backbone, model, stem)
     _set_padding(backbone, model, padding)
@@ -155,6 +162,8 @@ def create_backbone(model, stem="imagenet", padding="mindcv", image_size=224, st
     # The model itself becomes the backbone, so that its parameters keep MindCV's names: a cell around it would put a
     # prefix before them. MindCV's functions choose the class of what they create, so it is changed afterwards.
     backbone.__class__ = type(type(backbone).__name__, (Backbone, type(backbone)), {})
+    if _read_widths(backbone, heads, image_size, stages):
+        return backbone.set_train(True)
     try:
         _measure_widths(backbone, image_size)
     except Exception as error:
@@ -174,13 +183,17 @@ def _first_line(error):
 
 
 def _remove_classifier(backbone):
-    """Drops each top-level child that ends in class scores, auxiliary classifiers included."""
+    """Drops each top-level child that ends in class scores, auxiliary classifiers included, and returns them."""
     children = backbone.name_cells().items()
-    backbone.dropped = sorted(
-        name for name, child in children if any(_SENTINEL_CLASSES in p.shape for p in child.get_parameters())
-    )
-    for name in backbone.dropped:
+    heads = {
+        name: child
+        for name, child in sorted(children)
+        if any(_SENTINEL_CLASSES in p.shape for p in child.get_parameters())
+    }
+    backbone.dropped = list(heads)
+    for name in heads:
         setattr(backbone, name, nn.Identity())
+    return list(heads.values())
 
 
 def _name_by_place(backbone):
@@ -248,9 +261,41 @@ def _same_convolution(conv):
     return same
 
 
+def _read_widths(backbone, heads, image_size, stages):
+    """Sets `num_features`, and of a ResNet `map_channels`, to what the weights say.
+
+    The first layer of the classifier is as wide as what it classifies: the pooled features in the families whose stages
+    are known. Others (GhostNet) have layers between. That the images are not too small is known, too: a ResNet takes
+    any, the others what can be halved five times; Swin's windows fit some sizes only.
+
+    Args:
+        backbone (Backbone): Without its classifier.
+        heads (list[Cell]): What was taken away.
+        image_size (int): Side of the images, in pixels.
+        stages (int): How many stages were kept.
+
+    Returns:
+        bool: Whether they tell it.
+    """
+    backbone._map_channels = None
+    is_resnet = isinstance(backbone, ResNet)
+    fits = is_resnet or (image_size >= 64 and image_size % 32 == 0)
+    swin = isinstance(backbone, (SwinTransformer, SwinTransformerV2))
+    if swin or not fits or not backbone._stage_cells or len(heads) != 1:
+        return False
+    width = next(p.shape[1] for p in heads[0].get_parameters() if p.ndim > 1)
+    if is_resnet:  # each stage is twice as wide as the one before
+        widths = [width // 2 ** (4 - stage) for stage in range(1, stages + 1)]
+        width = widths[-1]
+        backbone._map_channels = (backbone.conv1.weight.shape[0], *widths)
+    backbone.num_features = width
+    return True
+
+
 def _measure_widths(backbone, image_size):
-    """Sets `num_features` and `map_channels` to what a forward pass gives."""
+    """Sets `num_features` and `map_channels` to what a forward pass gives; nothing of the backbone moves."""
     images = Tensor(np.zeros((1, 3, image_size, image_size), np.float32))
+    training = [(cell, cell.training) for _, cell in backbone.cells_and_names()]
     with pynative():
         features = backbone.set_train(False).forward_features(images)
         if not isinstance(features, Tensor):
@@ -260,3 +305,5 @@ def _measure_widths(backbone, image_size):
         backbone.num_features = int(_pool(features).shape[-1])
         if backbone._stage_cells:
             backbone._map_channels = tuple(array.shape[1] for array in backbone.maps(images))
+    for cell, was_training in training:  # from the outside in: `set_train` goes down to all that is within
+        cell.set_train(was_training)

@@ -1,5 +1,7 @@
 """Bootstrap Your Own Latent (Grill et al. 2020, arXiv 2006.07733): the loss, the two networks, how the target moves."""
 
+import numpy as np
+
 import mindspore as ms
 from mindspore import ParameterTuple, Tensor, nn, ops
 
@@ -96,8 +98,9 @@ class Normalize(nn.Cell):
 
     def __init__(self, mean, std):
         super().__init__()
-        self.mean = Tensor(mean, ms.float32).reshape(1, -1, 1, 1)
-        self.std = Tensor(std, ms.float32).reshape(1, -1, 1, 1)
+        # Shaped by NumPy: Tensor.reshape would be an operator on the device before there is a graph.
+        self.mean = Tensor(np.reshape(mean, (1, -1, 1, 1)), ms.float32)
+        self.std = Tensor(np.reshape(std, (1, -1, 1, 1)), ms.float32)
 
     def construct(self, images):
         return (images.astype(ms.float32) - self.mean) / self.std

@@ -90,10 +90,21 @@ def test_a_classifier_with_two_names_is_left_out():
         ("ghostnet_100", 960),
     ],
 )
-def test_width_is_probed_for_maps_vectors_and_tokens(model, width):
+def test_the_width_is_known_for_maps_vectors_and_tokens(model, width):
     backbone = create_backbone(model)
     assert backbone.num_features == width
     assert forward(backbone.set_train(False), np.zeros((2, 3, 224, 224), np.float32)).shape == (2, width)
+
+
+def test_measuring_the_maps_moves_nothing():
+    backbone = create_backbone("mobilenet_v1_025", image_size=64)
+    backbone.features[1].set_train(False)  # frozen, say
+    before = {p.name: p.asnumpy() for p in backbone.get_parameters()}
+    training = [cell.training for _, cell in backbone.cells_and_names()]
+    assert backbone.map_channels == (16, 32, 64, 128, 256)
+    assert [cell.training for _, cell in backbone.cells_and_names()] == training and len(set(training)) == 2
+    for p in backbone.get_parameters():
+        np.testing.assert_array_equal(p.asnumpy(), before[p.name], err_msg=p.name)
 
 
 def test_features_are_the_mean_over_positions():
@@ -172,6 +183,7 @@ def test_a_map_a_stage_and_the_last_one_pooled_gives_the_features(model, size, c
     assert [size // array.shape[2] for array in found] == [4 if patches else 2, 4, 8, 16, 32]
     assert all(array.shape[2] == array.shape[3] for array in found)
     features = forward(backbone, noise(size))
+    assert backbone.num_features == features.shape[1]
     np.testing.assert_allclose(found[-1].mean((2, 3)), features, rtol=1e-4, atol=1e-5 * np.abs(features).max())
 
 
