@@ -97,9 +97,22 @@ class BatchMaker:
 
 
 def default_workers(ranks=1):
-    """Number of workers that suits the machine: the cores, shared by the ranks on it, at most 16."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(16, cores // min(ranks, 8)))
+    """Number of workers that suits the machine: the cores of this rank, at most 16.
+
+    Where the launcher has bound each rank to cores of its own (`msrun --bind_core=True`), those are the rank's; else it
+    shares the cores that it may use with the other ranks of the machine, of which 8 at most are assumed.
+    """
+    cores = _cores_of(0)
+    bound = cores < _cores_of(os.getppid())  # who starts the ranks is not bound itself
+    return max(1, min(16, cores if bound else cores // min(ranks, 8)))
+
+
+def _cores_of(process):
+    """How many cores a process may use; 0 is this one."""
+    try:
+        return len(os.sched_getaffinity(process))
+    except (AttributeError, OSError):  # not on Linux, or the process is gone
+        return os.cpu_count()
 
 
 class Workers:
