@@ -27,7 +27,7 @@ def set_precision(network, cells, level, dtype):
         network (Cell): Changed in place; parameters keep their names.
         cells (sequence[tuple[Cell, str]]): Those cells, each as the cell that holds it and its name there.
         level (str): `O0`, nothing; `O1`, convolutions and linear layers; `O2`, all but normalisation; `O3`, all.
-        dtype (str): `float16` or `bfloat16`.
+        dtype (str): `float16` or `bfloat16`, with which max-pools stay float32.
 
     Raises:
         ValueError: bfloat16 on a CPU, which has no such convolutions.
@@ -45,6 +45,8 @@ def set_precision(network, cells, level, dtype):
             continue
         # O3's own batch norm keeps float32 parameters; the synchronised one is made of operators, which would not.
         keep = [SyncBatchNorm] + (amp.get_black_list() if level == "O2" else [])
+        if dtype == ms.bfloat16:  # of which Ascend has no max-pool
+            keep.append(nn.MaxPool2d)
         setattr(parent, name, amp.custom_mixed_precision(cell, black_list=keep, dtype=dtype))
     for parameter in network.get_parameters():  # the wrappers that amp puts around cells would be in the names
         parameter.name = names[id(parameter)]

@@ -185,6 +185,20 @@ def test_float16_without_a_loss_scale_warns(caplog):
     assert "float16 with a loss scale of 1: small gradients become zero; try --loss_scale_type dynamic" in caplog.text
 
 
+def test_with_bfloat16_max_pools_stay_float32(monkeypatch):
+    """Ascend has no other. Nothing here has bfloat16 convolutions, so what each layer computes in is looked at."""
+    monkeypatch.setattr(ms, "get_context", lambda _: "Ascend")
+    for dtype, half, pooled_in in (("bfloat16", "bf16", "fp32"), ("float16", "fp16", "fp16")):
+        network = nn.SequentialCell(nn.Conv2d(3, 4, 3), nn.MaxPool2d(3, 2))
+        parent = nn.SequentialCell(network)
+        set_precision(parent, [(parent, "0")], "O2", dtype)
+        kinds = {}
+        for _, cell in parent.cells_and_names():
+            if isinstance(cell, (nn.Conv2d, nn.MaxPool2d)):
+                kinds[type(cell)] = [kind for kind in ("fp16", "bf16", "fp32") if getattr(cell, kind, False)]
+        assert kinds == {nn.Conv2d: [half], nn.MaxPool2d: [pooled_in]}
+
+
 def test_bfloat16_on_a_cpu_is_refused():
     args = recipe("--amp_level", "O2", "--amp_dtype", "bfloat16")
     with pytest.raises(ValueError, match="amp_dtype: MindSpore has no bfloat16 convolution on the CPU; use float16"):
