@@ -1,6 +1,7 @@
 """The only place that knows about devices: device target, mode, seeds, and the other processes."""
 
 import contextlib
+import functools
 import hashlib
 import logging
 import os
@@ -42,7 +43,7 @@ class World(NamedTuple):
     ranks: int = 1
 
 
-def setup(device_target=None, mode=ms.GRAPH_MODE, jit_level=None, distribute=None, seed=None):
+def setup(device_target=None, mode=ms.GRAPH_MODE, jit_level=None, distribute=None, seed=None, deterministic=False):
     """Sets device, mode, compiler level and seeds, and meets the other processes. Called once, before any tensor.
 
     Args:
@@ -53,6 +54,8 @@ def setup(device_target=None, mode=ms.GRAPH_MODE, jit_level=None, distribute=Non
             started this one.
         seed (int): Of initial weights and the like, the same on all ranks, so that they start with the same weights;
             None to leave them to chance.
+        deterministic (bool): Whether operators and collectives are to add up in one order, so that a run can be
+            repeated to the bit. Ascend's are faster without; the CPU's do so anyway.
 
     Returns:
         World: Device target and place among the processes.
@@ -64,6 +67,8 @@ def setup(device_target=None, mode=ms.GRAPH_MODE, jit_level=None, distribute=Non
         logger.info(cpu_guard_note)
     if device_target:
         _set_device_target(device_target)
+    if deterministic:
+        _set_deterministic()
     ms.set_context(mode=mode)
     if jit_level:
         ms.set_context(jit_config={"jit_level": jit_level})
@@ -78,10 +83,25 @@ def setup(device_target=None, mode=ms.GRAPH_MODE, jit_level=None, distribute=Non
 
 def _set_device_target(target):
     try:
-        ms.set_context(device_target=target)
+        if hasattr(ms, "set_device"):  # from MindSpore 2.5 on
+            # msrun's ranks find their devices themselves. Elsewhere DEVICE_ID names one; set_device does not read it.
+            number = None if "MS_WORKER_NUM" in os.environ else os.environ.get("DEVICE_ID")
+            ms.set_device(target, int(number) if number else None)
+        else:
+            ms.set_context(device_target=target)
     except (ValueError, RuntimeError) as error:
+        if ms.get_context("device_target") == target:
+            return  # an operator has run there already: nothing can be set any more, and nothing needs to be
         first_line = str(error).strip().splitlines()[0]
         raise ValueError(f"device_target: this MindSpore has no {target} ({first_line})") from None
+
+
+@functools.lru_cache(maxsize=None)  # MindSpore takes it once a process
+def _set_deterministic():
+    if hasattr(ms, "set_deterministic"):  # from MindSpore 2.5 on
+        ms.set_deterministic(True)
+    else:
+        ms.set_context(deterministic="ON")
 
 
 def _join(launched):

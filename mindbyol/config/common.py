@@ -41,6 +41,7 @@ SYSTEM = Group(
             choices=("O0", "O1", "O2"),
         ),
         Key("seed", 42, number(int, 0, 2**32 - 1), "decides first weights, order and views"),
+        Key("deterministic", False, boolean, "Ascend adds up in one order, slower: runs repeat to the bit, as on CPUs"),
     ),
 )
 
@@ -156,6 +157,13 @@ RUN = Group(
             accumulation,
             "batches an optimizer step; auto: as many as effective_batch needs on these devices",
         ),
+        Key(
+            "dataset_sink_mode",
+            False,
+            boolean,
+            "of MindCV's recipes; here a thread makes batches ready on every device, and a line of the log says so",
+            Changes.SPEED,
+        ),
         Key("sync_bn", True, boolean, "several devices: batch norm over the images of all, not of each"),
     ),
 )
@@ -252,3 +260,8 @@ def warn_of_unused(recipe):
         logger.warning(f"base_lr: {recipe.base_lr:g} is not used: lr {recipe.lr:g} is given, and is the peak itself")
     if recipe.amp_level == "O0" and "amp_dtype" in recipe.given:
         logger.warning(f"amp_dtype: {recipe.amp_dtype} is not used: amp_level O0 computes in float32")
+    if recipe.dataset_sink_mode:
+        logger.warning(
+            "dataset_sink_mode: True is not used, on any device: the host chooses between two graphs for each batch "
+            "and sees signals after each step; a thread makes the next batches ready meanwhile"
+        )

@@ -37,7 +37,14 @@ class Evaluation:
         self.protocol = protocol
         if recipe.results:
             results.check_file(recipe.results)
-        self.world = runtime.setup(recipe.device_target, recipe.mode, recipe.jit_level, recipe.distribute, recipe.seed)
+        self.world = runtime.setup(
+            recipe.device_target,
+            recipe.mode,
+            recipe.jit_level,
+            recipe.distribute,
+            recipe.seed,
+            recipe.deterministic,
+        )
         setup_logging(rank=self.world.rank)
         roles = protocol.splits(recipe)
         scored = list(roles)[-1]

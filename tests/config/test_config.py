@@ -164,6 +164,8 @@ def test_the_resolved_recipe_is_a_recipe(tmp_path):
         ("base_lr: 0.3", ["--lr", "0.1"], "base_lr: 0.3 is not used: lr 0.1 is given"),
         ("lr: 0.1", ["--base_lr", "0.2"], "base_lr: 0.2 is not used: lr 0.1 is given"),
         ("amp_dtype: bfloat16", [], "amp_dtype: bfloat16 is not used: amp_level O0"),
+        ("dataset_sink_mode: True", [], "dataset_sink_mode: True is not used, on any device"),
+        ("dataset_sink_mode: False", [], None),
         ("base_lr: 0.3", [], None),
         ("lr: 0.3", [], None),
         ("amp_dtype: float16", ["--amp_level", "O2"], None),

@@ -19,6 +19,37 @@ def test_setup_takes_plain_values_and_gives_the_place_of_the_process():
     assert ms.get_context("mode") == ms.GRAPH_MODE and ms.get_seed() == 7  # none was given
 
 
+@pytest.mark.skipif(not hasattr(ms, "set_device"), reason="MindSpore before 2.5")
+@pytest.mark.parametrize(
+    "environ, number", [({}, None), ({"DEVICE_ID": "3"}, 3), ({"DEVICE_ID": "3", "MS_WORKER_NUM": "8"}, None)]
+)
+def test_devices_are_set_by_number_but_for_msruns_ranks(monkeypatch, environ, number):
+    """There is one CPU, so what MindSpore is told is looked at."""
+    told = []
+    monkeypatch.delenv("DEVICE_ID", raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(ms, "set_device", lambda *arguments: told.append(arguments))
+    runtime.setup("CPU", distribute=False)
+    assert told == [("CPU", number)]
+
+
+def test_deterministic_is_said_once_a_process(monkeypatch):
+    told = []
+    runtime._set_deterministic.cache_clear()
+    monkeypatch.setattr(ms, "set_deterministic", told.append, raising=False)
+    runtime.setup("CPU")
+    assert told == []
+    runtime.setup("CPU", deterministic=True), runtime.setup("CPU", deterministic=True)
+    assert told == [True]  # MindSpore refuses a second time
+    runtime._set_deterministic.cache_clear()
+
+
+def test_a_device_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match="^device_target: this MindSpore has no GPU"):
+        runtime.setup("GPU")
+
+
 def test_processes_that_are_not_there_are_named(monkeypatch):
     with pytest.raises(ValueError, match="^distribute: nothing started this process as one of several; use 'msrun"):
         runtime.setup(distribute=True)
