@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import math
-import time
 from collections import deque
 from dataclasses import dataclass
 from itertools import islice
@@ -68,17 +67,12 @@ class LoaderSettings:
 
 
 class _Loader:
-    """What both loaders share: workers, prefetching, bad images, and the time the consumer waited.
-
-    Attributes:
-        wait_seconds (float): Time that iterating has waited for data so far.
-    """
+    """What both loaders share: workers, prefetching, bad images."""
 
     def __init__(self, source, transform, settings):
         self.source = source
         self.transform = transform
         self.settings = settings
-        self.wait_seconds = 0.0
         self._maker = BatchMaker(source, transform, settings.seed, settings.on_bad_image)
         left_out = settings.on_bad_image == "leave_out"
         self._bad_images = BadImages(source, settings.output_dir, left_out)
@@ -128,10 +122,8 @@ class _Loader:
                 if not pending:
                     return
                 batch, indices, work = pending.popleft()
-                started = time.monotonic()
                 replaced = [item for future in work for item in self._result(future)]
                 arrays = workers.finish(batch)
-                self.wait_seconds += time.monotonic() - started
                 for array in arrays.values():
                     array[len(indices) :] = 0
                 yield arrays, self._bad_images.replace(indices, replaced)
@@ -166,7 +158,6 @@ class PretrainLoader(_Loader):
 
     Attributes:
         batches_per_epoch (int): Global batches an epoch.
-        wait_seconds (float): Time that iterating has waited for data so far.
 
     Raises:
         ValueError: The data set is smaller than a global batch, or an argument is out of range.

@@ -5,7 +5,7 @@ A task that trains has a class `Training`:
     Training(recipe, world)         opens the data
     source                          what is trained on: has a length and a description
     build(plan, card=None)          the network and its `TrainOneStep`; `card` is that of the run that goes on
-    batches(plan, done)             batches after `done` optimizer steps; has a length and `wait_seconds`
+    batches(plan, done)             batches after `done` optimizer steps, each in memory of its own; see `feeding.Feed`
     inputs(batch)                   the arrays of a batch that the step takes
     watchers, shown                 for the `TrainLog`, after `build`
     facts()                         what the log says of it before the first step: {title: text}
@@ -16,7 +16,6 @@ A task that trains has a class `Training`:
 
 import contextlib
 import datetime
-import itertools
 import logging
 import os
 from pathlib import Path
@@ -24,11 +23,10 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from mindspore import Tensor
-
 from mindbyol import runtime
 from mindbyol.files import replacing
 from mindbyol.terminal import setup_logging
+from mindbyol.training.feeding import Feed
 from mindbyol.training.log import TrainLog
 from mindbyol.training.plan import Plan
 from mindbyol.training.run_folder import holds_run, make_output_folder
@@ -55,7 +53,14 @@ class Run:
         self.recipe = recipe
 
         # 1. the devices, the output folder, and with it the log files
-        self.world = runtime.setup(recipe.device_target, recipe.mode, recipe.jit_level, recipe.distribute, recipe.seed)
+        self.world = runtime.setup(
+            recipe.device_target,
+            recipe.mode,
+            recipe.jit_level,
+            recipe.distribute,
+            recipe.seed,
+            recipe.deterministic,
+        )
         self.ranks = runtime.Communicator(self.world)
         resume = self._open_folder()
 
@@ -77,9 +82,8 @@ class Run:
             raise ValueError("the ranks do not start with the same weights: do they run the same code and recipe?")
 
         # 5. the first batch: images that cannot be read come out before an hour of compiling and training
-        self.loader = self.training.batches(self.plan, self.state.steps)
-        batches = iter(self.loader)
-        self.batches = itertools.chain([next(batches)] if len(self.loader) else [], batches)
+        self.feed = Feed(self.training.batches(self.plan, self.state.steps), self.training.inputs)
+        self.feed.check_first()
         self._announce()
 
     def _open_folder(self):
@@ -167,17 +171,16 @@ class Run:
             self.world.rank,
         )
         logger.info("compiling the training step; this takes a while the first time")
-        stopping = False
         runtime.clear_overflow_status()
-        with StopSignals() as signals, contextlib.closing(log):
-            for number, batch in enumerate(self.batches, 1):
-                log.add(*self.step(*(Tensor(array) for array in self.training.inputs(batch))))
-                received = signals.received
-                stopping = stopping or self.ranks.any_before(received is not None)
+        with StopSignals() as signals, contextlib.closing(log), contextlib.closing(self.feed):
+            for number, batch in enumerate(self.feed, 1):
+                log.add(*self.step(*batch))
                 if number % plan.accumulation:
                     continue
+                received = signals.received
+                stopping = self.ranks.any_before(received is not None)
                 state.steps += 1
-                log.end_step(self.loader.wait_seconds)
+                log.end_step(self.feed.wait_seconds)
                 if self.world.rank == 0 and (stopping or self._save_due(state.steps)):
                     with log.paused():
                         state.save(self.step, log.state)

@@ -14,7 +14,7 @@ import pytest
 from mindbyol.commands import train
 from mindbyol.files import UNFINISHED
 from mindbyol.training import loop
-from mindbyol.training.signals import StopSignals
+from mindbyol.training.log import TrainLog
 from tests.tasks import tiny, tiny_train
 
 # The first loss scale overflows; the scale then moves, and steps are left out, while checkpoints are written.
@@ -97,29 +97,21 @@ def test_sigterm_saves_and_resume_goes_on(straight, tmp_path):
     assert not list(tmp_path.glob(".*")) and len(list(tmp_path.glob("*_backbone.ckpt"))) == 2
 
 
-class SignalAtThirdBatch(StopSignals):
+class SignalAtThirdBatch(TrainLog):
     """A signal between the two batches of the second step."""
 
-    def __enter__(self):
-        self.asked = 0
-        return self
+    batches = 0
 
-    def __exit__(self, *_):
-        pass
-
-    @property
-    def received(self):
-        self.asked += 1
-        return "SIGTERM" if self.asked >= 3 else None
-
-    @received.setter
-    def received(self, _):
-        pass
+    def add(self, *results):
+        super().add(*results)
+        self.batches += 1
+        if self.batches == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_a_signal_within_a_step_waits_for_its_end(straight, tmp_path, monkeypatch, capfd):
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
-        patch.setattr(loop, "StopSignals", SignalAtThirdBatch)
+        patch.setattr(loop, "TrainLog", SignalAtThirdBatch)
         tiny_train.main(tiny.arguments(tmp_path, **RECIPE)[1:])
     assert stop.value.code == train.STOPPED and "stopped at step 2 of 60" in capfd.readouterr().out
     main(tmp_path)
