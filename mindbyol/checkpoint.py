@@ -60,7 +60,7 @@ def write(path, arrays, card):
     path = Path(path)
     card = json.dumps(card.to_dict())
     # Tensors that share the arrays' memory. A scalar needs a dimension in the file; `read` hands back what it says.
-    entries = [{"name": name, "data": Tensor.from_numpy(np.ascontiguousarray(array))} for name, array in arrays.items()]
+    entries = [{"name": name, "data": ms.from_numpy(np.ascontiguousarray(array))} for name, array in arrays.items()]
     texts = {_CARD: card, _DIGEST: digest({e["name"]: e["data"].asnumpy() for e in entries}, card)}
     try:
         with replacing(path) as beside:
