@@ -2,6 +2,7 @@
 
     python benchmarks/loader.py            # all contenders that are installed, in turns
     python benchmarks/loader.py --profile  # where the time of an image goes, one worker
+    python benchmarks/loader.py --feeding  # from a loader's arrays to tensors: what the step waits for
 
 All read the same files with the same number of workers, each in a process of its own, round after round; the table has
 the median of the rounds. The peers are optional: benchmarks/requirements.txt.
@@ -212,6 +213,41 @@ def profile(folder, images=300):
     print(f"{total / images * 1e3:6.2f} ms  an image: two views of 224 px")
 
 
+def feeding(rounds=20, batch=128):
+    """Prints the median time from arrays to tensors, two views a batch, in turns: copied, shared, by a feed."""
+    import mindspore as ms
+    import numpy as np
+
+    from mindbyol.training.feeding import Feed
+
+    def views():
+        return tuple(np.full((batch, 3, 224, 224), view, np.uint8) for view in range(2))
+
+    def batches():
+        while True:
+            yield views()
+
+    feed = Feed(batches(), lambda arrays: arrays)
+    fed = iter(feed)
+    arrays = views()
+    contenders = {
+        "Tensor(array), a copy": lambda: [ms.Tensor(array) for array in arrays],
+        "from_numpy(array), no copy": lambda: [ms.from_numpy(array) for array in arrays],
+        "next of a Feed, the step at work before": lambda: next(fed),
+    }
+    times = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, take in contenders.items():
+            time.sleep(0.2)  # the step, in which the feed's thread makes the next batch ready
+            started = time.perf_counter()
+            take()
+            times[name].append(time.perf_counter() - started)
+    feed.close()
+    print(f"two views of {batch} images of 224 px, {arrays[0].nbytes / 1e6:.1f} MB each; median of {rounds} in turns")
+    for name, values in times.items():
+        print(f"{statistics.median(values) * 1e3:8.3f} ms  {name}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cores = len(os.sched_getaffinity(0))
@@ -219,12 +255,16 @@ def main():
     parser.add_argument("--seconds", type=float, default=8, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--profile", action="store_true", help="where the time of an image goes")
+    parser.add_argument("--feeding", action="store_true", help="time from a loader's arrays to tensors")
     parser.add_argument("--only", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.only:
         print(json.dumps(measure(args.only, args.folder, args.workers, args.seconds)), flush=True)
         os._exit(0)  # Not every contender lets its workers go.
+    if args.feeding:
+        feeding()
+        return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "jpegs"
         make_jpegs(folder)
