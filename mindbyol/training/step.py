@@ -41,7 +41,7 @@ def _copy_one_where(where, target, source):
 
 def _row(scalars):
     """Numbers as one tensor, (S,): the host fetches one thing a batch, not S."""
-    return ops.concat([scalar.reshape(1) for scalar in scalars])
+    return ops.cat([scalar.reshape(1) for scalar in scalars])
 
 
 class MeanOverRanks(nn.Cell):
@@ -264,7 +264,7 @@ class _UpdateFromTotals(nn.Cell):
         scalars = self.update(self.totals)
         cleared = self.hyper_map(_clear, self.totals)
         states = ops.depend(_row(scalars), cleared)
-        return ops.concat((statistics[: -len(scalars)], states))
+        return ops.cat((statistics[: -len(scalars)], states))
 
 
 class TrainOneStep:
