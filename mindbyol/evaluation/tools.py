@@ -73,3 +73,15 @@ class Tools:
             ndarray: float64.
         """
         return self._communicator.gather(np.array(counts, np.float32)).astype(np.float64).sum(0)
+
+    def on_first_rank(self, work, count):
+        """What the first rank finds, on all ranks: for work that cannot be shared.
+
+        Args:
+            work (Callable): Returns so many numbers, which float32 must hold.
+            count (int): How many.
+
+        Returns:
+            ndarray: (count,) float64.
+        """
+        return self.total(work() if self._world.rank == 0 else np.zeros(count))
