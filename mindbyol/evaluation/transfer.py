@@ -171,5 +171,7 @@ def choose_penalty(train, labels, select, select_labels, classes, penalties, met
         logger.info(f"l2 {l2:9.3g}: {found[-1]:6.2f} on {len(select)} images, {regression.n_iter_} steps{end}")
     best = int(np.argmax(found))
     if best in (0, len(found) - 1):
-        logger.warning(f"l2_range: the best penalty, {penalties[best]:g}, lies at its end; a wider range may score more")
+        logger.warning(
+            f"l2_range: the best penalty, {penalties[best]:g}, lies at its end; a wider range may score more"
+        )
     return penalties[best], found[best]

@@ -114,7 +114,9 @@ def pets(write):
 def flowers102(write):
     labels = np.arange(306) % 102 + 1
     write.mat("flowers-102/imagelabels.mat", labels=labels[None].astype(np.uint8))
-    parts = {name: np.arange(first, first + 102)[None] for name, first in (("trnid", 205), ("valid", 103), ("tstid", 1))}
+    parts = {
+        name: np.arange(first, first + 102)[None] for name, first in (("trnid", 205), ("valid", 103), ("tstid", 1))
+    }
     write.mat("flowers-102/setid.mat", **parts)
     write.images(f"flowers-102/jpg/image_{number:05d}.jpg" for number in range(1, 307))
     return [str(number) for number in range(1, 103)]
