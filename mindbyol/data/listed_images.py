@@ -61,15 +61,16 @@ def lines_of(path):
     return [line.strip() for line in text.rstrip().split("\n")]
 
 
-def check_there(root, names, listed_in):
-    """Are all images that a list names in the folder?
+def check_there(root, names, listed_in, what="images"):
+    """Are all files that a list names in the folder?
 
     Each folder is read once, which takes less time than asking for each file.
 
     Args:
         root (Path): Folder that the names are relative to.
-        names (iterable[str]): Paths of the images.
+        names (iterable[str]): Paths of the files.
         listed_in (Path): The list, for the message.
+        what (str): What the files are, for the message.
 
     Raises:
         FileNotFoundError: Some are not; the message has their number and the first ten.
@@ -84,7 +85,7 @@ def check_there(root, names, listed_in):
             missing.append(name)
     if missing:
         raise FileNotFoundError(
-            f"data_dir: {len(missing)} of the images that {listed_in} names are not in {root}: {some(missing)}; put "
+            f"data_dir: {len(missing)} of the {what} that {listed_in} names are not in {root}: {some(missing)}; put "
             "them there, or mend the list"
         )
 
