@@ -1,5 +1,6 @@
 """The paper's linear transfer: what is held out, which penalty is chosen, and the score, against scikit-learn."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from mindbyol.evaluation.runner import Evaluation
 from mindbyol.evaluation.tools import Tools
 from mindbyol.runtime import World
 from tests import tiny_model  # noqa: F401  (registers the model)
+from tests.voc_layout import write_places
 
 ARGS = ["--task", "transfer", "--dataset", "digits", "--l2_range", "0.01", "1000", "--l2_count", "4"]
 
@@ -187,3 +189,14 @@ def test_validate_scores_a_backbone_and_pixels():
     assert scores["pixels", "transfer_top1"] > 85 and scores["untrained", "transfer_top1"] > 30
     assert {record["task"] for record in records} == {"transfer"} and len(records) == 6
     assert records[0]["settings"]["metric"] == "top1" and records[0]["images"] == 355
+
+
+def test_voc_is_scored_by_11_points(tmp_path):
+    for number, split in enumerate(("train", "val", "test")):
+        write_places(tmp_path / "VOC2007", split, count=2, first=1000 * number)
+    recipe_file = str(Path(__file__).parents[2] / "configs/transfer/transfer_resnet50_voc07.yaml")
+    flags = ["--data_dir", str(tmp_path), "--model", "tiny", "--image_resize", "16", "--baselines", "True"]
+    given = parse_args(["-c", recipe_file, *flags, "--l2_count", "4", "--device_target", "CPU"], "validate")
+    scores = {(one["features"], one["score"]): one["value"] for one in Evaluation(given, transfer).run()}
+    assert scores["pixels", "transfer_map_11_point"] > 90  # crops of the same places
+    assert scores["untrained", "transfer_map_11_point"] > 20
