@@ -55,7 +55,7 @@ def test_float32_and_the_usual_tolerance_come_near(digits, minima):
         path.fit(l2)
         reached = loss(features, labels, path.coef_, path.intercept_, l2)
         lowest = loss(features, labels, theirs.coef_.T, theirs.intercept_, l2)
-        assert reached - lowest < 1e-5 * len(labels)
+        assert reached - lowest < 5e-5 * len(labels)
         assert path.scores(features.astype(np.float32)).dtype == np.float32
 
 
