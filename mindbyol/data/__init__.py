@@ -46,9 +46,9 @@ def train_loader_from_args(args, source, transform, rank=0, ranks=1, batches_per
     return PretrainLoader(source, transform, settings, args.epoch_size, batches_per_epoch, start_batch)
 
 
-def eval_loader_from_args(args, source, rank=0, ranks=1):
-    """The loader of an evaluation of `source`; see `EvalLoader`."""
-    return EvalLoader(source, eval_transform_from_args(args), _loader_settings(args, rank, ranks))
+def eval_loader_from_args(args, source, rank=0, ranks=1, transform=None):
+    """The loader of an evaluation of `source`; see `EvalLoader`. By default, `transform` is the recipe's."""
+    return EvalLoader(source, transform or eval_transform_from_args(args), _loader_settings(args, rank, ranks))
 
 
 def _loader_settings(args, rank, ranks, output_dir=None):

@@ -216,6 +216,12 @@ class PretrainLoader(_Loader):
             yield epoch, order[first : first + batch_size]
 
 
+def share(count, rank, ranks):
+    """The slice of `count` rows that is a rank's: contiguous and equal, the last ones shorter or empty."""
+    size = math.ceil(count / ranks)
+    return slice(rank * size, (rank + 1) * size)
+
+
 class EvalLoader(_Loader):
     """Every image once, in the order of the source; rank r has the r-th contiguous share.
 
@@ -230,9 +236,8 @@ class EvalLoader(_Loader):
 
     def __init__(self, source, transform, settings):
         super().__init__(source, transform, settings)
-        share = math.ceil(len(source) / settings.ranks)
-        self._indices = np.arange(len(source))[settings.rank * share : (settings.rank + 1) * share]
-        self._count = math.ceil(share / settings.batch_size)
+        self._indices = np.arange(len(source))[share(len(source), settings.rank, settings.ranks)]
+        self._count = math.ceil(math.ceil(len(source) / settings.ranks) / settings.batch_size)
 
     def __len__(self):
         """Batches, the same number for all ranks."""
