@@ -137,6 +137,18 @@ class Tools:
         """
         return self._communicator.gather(np.array(counts, np.float32)).astype(np.float64).sum(0)
 
+    def on_first_rank(self, work, count):
+        """What the first rank finds, on all ranks: for work that cannot be shared.
+
+        Args:
+            work (Callable): Returns so many numbers, which float32 must hold.
+            count (int): How many.
+
+        Returns:
+            ndarray: (count,) float64.
+        """
+        return self.total(work() if self._world.rank == 0 else np.zeros(count))
+
 
 def _extractor(subject, read_out):
     if subject.backbone is None:
