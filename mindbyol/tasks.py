@@ -13,6 +13,8 @@ TASKS = {
     "byol": "mindbyol.pretraining",
     "knn": "mindbyol.evaluation.knn",
     "transfer": "mindbyol.evaluation.transfer",
+    "linear": "mindbyol.linear",
+    "multihead": "mindbyol.multihead",
 }
 OF_RECIPES = "byol"  # the task of a recipe that names none
 _DEFAULTS = {"train": "byol", "validate": "knn"}

@@ -206,14 +206,29 @@ class PretrainLoader(_Loader):
             del batch, labels
 
     def _plan(self):
-        batch_size, rank, ranks = self.settings.batch_size, self.settings.rank, self.settings.ranks
-        epoch, order = None, None
-        for number in range(self.start_batch, self.epochs * self.batches_per_epoch):
-            if number // self.batches_per_epoch != epoch:
-                epoch = number // self.batches_per_epoch
-                order = permutation(self.settings.seed, epoch, len(self.source))
-            first = (number % self.batches_per_epoch * ranks + rank) * batch_size
-            yield epoch, order[first : first + batch_size]
+        last = self.epochs * self.batches_per_epoch
+        return training_order(len(self.source), self.settings, self.batches_per_epoch, self.start_batch, last)
+
+
+def training_order(count, settings, batches_per_epoch, first, last):
+    """Which images a rank trains on: see `PretrainLoader`.
+
+    Args:
+        count (int): Images that there are.
+        settings (LoaderSettings): Batch size, seed and ranks.
+        batches_per_epoch (int): Global batches an epoch.
+        first, last (int): The batches from `first` on and before `last`, counted from the start of the run.
+
+    Yields:
+        tuple[int, numpy.ndarray]: Epoch, and the indices of the images of a batch.
+    """
+    batch_size, epoch, order = settings.batch_size, None, None
+    for number in range(first, last):
+        if number // batches_per_epoch != epoch:
+            epoch = number // batches_per_epoch
+            order = permutation(settings.seed, epoch, count)
+        start = (number % batches_per_epoch * settings.ranks + settings.rank) * batch_size
+        yield epoch, order[start : start + batch_size]
 
 
 def share(count, rank, ranks):

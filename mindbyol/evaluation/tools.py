@@ -7,10 +7,12 @@ import numpy as np
 import mindbyol
 from mindbyol import runtime
 from mindbyol.checkpoint import NonFinite
-from mindbyol.data import eval_loader_from_args, eval_transform_from_args
+from mindbyol.data import eval_loader_from_args, eval_transform_from_args, loader_settings_from_args
 from mindbyol.data.loader import share
+from mindbyol.data.rows import EvalRows
 from mindbyol.data.sources import fingerprint
 from mindbyol.evaluation import feature_files
+from mindbyol.evaluation.classification import score
 from mindbyol.evaluation.features import FeatureExtractor, extract, in_memory, pixels
 
 logger = logging.getLogger(__name__)
@@ -104,6 +106,21 @@ class Tools:
                     pass
             self._communicator.barrier()
         return feature_files.read(path)
+
+    def classify(self, logits_of, source):
+        """Scores classifiers on images, each rank its share; all ranks must ask. See `classification.score`."""
+        loader = eval_loader_from_args(self._recipe, source, self._world.rank, self._world.ranks)
+        return score(logits_of, loader, self._communicator.gather)
+
+    def classify_rows(self, logits_of, features, labels):
+        """The same of features (N, F) that were computed before, and their labels (N,)."""
+        settings = loader_settings_from_args(self._recipe, self._world.rank, self._world.ranks)
+        return score(logits_of, EvalRows(features, labels, settings), self._communicator.gather)
+
+    @property
+    def devices(self):
+        """What works, for a table: `Ascend x 8`."""
+        return f"{self._world.target} x {self._world.ranks}"
 
     def share(self, count):
         """The slice of `count` rows that this rank works on."""
