@@ -18,19 +18,20 @@ logger = logging.getLogger(__name__)
 
 # What of the paper's table 10 a data set is scored by. The last one is for images with several classes each.
 METRICS = {"top1": top1, "mean_per_class": mean_per_class, "map_11_point": mean_average_precision_11_point}
+_SPLIT_KEYS = {"train": "train_split", "select": "select_split", "test": "val_split"}  # by role
 
 KEYS = (
     SYSTEM,
     DATASET,
     IMAGES,
     BACKBONE,
-    EVALUATION,
+    EVALUATION.with_defaults(crop_pct=1.0),  # shorter side to 224, and the square in the middle
     Group(
         "Transfer parameters",
         (
             Key("metric", "top1", str, "what is scored, and what chooses the l2 penalty", choices=tuple(METRICS)),
-            Key("select_split", None, path, "split that chooses the penalty; by default held_out images do"),
-            Key("held_out", 10, COUNT, "images of each class of train_split that choose it, without a select_split"),
+            Key("select_split", None, path, "split that chooses the penalty; by default images of train_split do"),
+            Key("holdout_per_class", 10, COUNT, "images of each class of train_split that do, without a select_split"),
             Key("l2_range", (1e-6, 1e5), POSITIVE, "smallest and largest penalty; see evaluation/logistic.py", nargs=2),
             Key("l2_count", 45, number(int, 2, 1000), "penalties between them, evenly spaced by their logarithms"),
         ),
@@ -45,9 +46,6 @@ def check(recipe):
     smallest, largest = recipe.l2_range
     if smallest >= largest:
         raise ValueError(f"l2_range: {smallest:g} is not below {largest:g}; give the smallest penalty first")
-
-
-_KEYS = {"train": "train_split", "select": "select_split", "test": "val_split"}
 
 
 def splits(recipe):
@@ -71,8 +69,8 @@ def check_data(recipe, sources):
     for (role, source), (other, same) in itertools.combinations(sources.items(), 2):
         if source.description.endswith(same.description):  # a split may have two names
             raise ValueError(
-                f"{_KEYS[role]}: {source.description} are the images of {_KEYS[other]}, too; what is fitted, what "
-                "chooses the penalty and what is scored must be different images"
+                f"{_SPLIT_KEYS[role]}: {source.description} are the images of {_SPLIT_KEYS[other]}, too; what is "
+                "fitted, what chooses the penalty and what is scored must be different images"
             )
     for source in sources.values():
         if source.labels is None:
@@ -90,7 +88,7 @@ def check_data(recipe, sources):
                 f"select_split: {source.description}: images with several classes are not held out; name the split "
                 "that chooses the penalty"
             )
-        held_out = recipe.held_out if source is train and "select" not in sources else 0
+        held_out = recipe.holdout_per_class if source is train and "select" not in sources else 0
         _check_classes(source, held_out)
 
 
@@ -101,8 +99,8 @@ def _check_classes(source, held_out):
     few = [f"{source.class_names[label]} ({images[label]})" for label in np.flatnonzero(images <= held_out)]
     if few and held_out:
         raise ValueError(
-            f"held_out: {held_out} images of each class are held out, and {len(few)} classes of {source.description} "
-            f"have no more: {some(few)}; lower it"
+            f"holdout_per_class: {held_out} images of each class are held out, and {len(few)} classes of "
+            f"{source.description} have no more: {some(few)}; lower it"
         )
     if few:
         raise ValueError(
@@ -120,7 +118,7 @@ def run(recipe, subject, sources, tools):
     if "select" in sources:
         select, select_labels = tools.features(subject, sources["select"])
     else:
-        held_out = hold_out(labels, recipe.held_out, recipe.seed)
+        held_out = hold_out(labels, recipe.holdout_per_class, recipe.seed)
         select, select_labels = train[held_out], labels[held_out]
         train, labels = train[~held_out], labels[~held_out]
     test, test_labels = tools.features(subject, sources["test"])

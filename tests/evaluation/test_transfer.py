@@ -47,7 +47,7 @@ def gray(source):
 
 def test_the_score_is_that_of_scikit_learn(digits):
     features = {id(one): gray(one) for one in digits.values()}
-    given = recipe("--held_out", "30")
+    given = recipe("--holdout_per_class", "30")
     scores = dict(transfer.run(given, None, digits, tools_of(features)))
 
     train, labels = features[id(digits["train"])], digits["train"].labels
@@ -99,7 +99,7 @@ def test_shuffled_labels_give_chance(digits):
     shuffled = source(np.random.default_rng(0).permutation(digits["train"].labels), digits["train"].class_names)
     features[id(shuffled)] = features[id(digits["train"])]
     sources = {"train": shuffled, "test": digits["test"]}
-    scores = dict(transfer.run(recipe("--held_out", "30"), None, sources, tools_of(features)))
+    scores = dict(transfer.run(recipe("--holdout_per_class", "30"), None, sources, tools_of(features)))
     assert scores["transfer_top1"] < 17 and scores["transfer_top1_select"] < 17  # of ten classes; three deviations
 
 
@@ -146,7 +146,12 @@ GOOD = np.arange(60, dtype=np.int32) % 3
             ("abc", "abc"),
             "metric: map_11_point is not for the train, .*one",
         ),
-        (["--held_out", "20"], (GOOD, GOOD), ("abc", "abc"), r"held_out: 20 .* 3 classes .*: a \(20\), b \(20\), c"),
+        (
+            ["--holdout_per_class", "20"],
+            (GOOD, GOOD),
+            ("abc", "abc"),
+            r"holdout_per_class: 20 .* 3 classes .*: a \(20\), b \(20\), c",
+        ),
         ([], (GOOD, GOOD % 2), ("abc", "abc"), r"dataset: 1 classes of the test have no image: c \(0\); complete"),
         (
             ["--select_split", "x"],
@@ -183,7 +188,7 @@ def test_keys_that_do_not_go_together_are_one_line(flags, message):
 
 
 def test_validate_scores_a_backbone_and_pixels():
-    flags = ["--model", "tiny", "--image_resize", "8", "--crop_pct", "1", "--baselines", "True", "--num_samples", "400"]
+    flags = ["--model", "tiny", "--image_resize", "8", "--baselines", "True", "--num_samples", "400"]
     records = Evaluation(recipe(*flags, "--device_target", "CPU"), transfer).run()
     scores = {(record["features"], record["score"]): record["value"] for record in records}
     assert scores["pixels", "transfer_top1"] > 85 and scores["untrained", "transfer_top1"] > 30

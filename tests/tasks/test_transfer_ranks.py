@@ -7,7 +7,7 @@ import pytest
 from tests.tasks import tiny
 
 # The recipe is one of the task `byol`, whose keys tiny.RECIPE has, too.
-FLAGS = {"task": "transfer", "config": "configs/byol/byol_resnet18_digits_cpu.yaml", "baselines": True}
+FLAGS = {"task": "transfer", "config": "configs/byol/byol_resnet18_digits_cpu.yaml", "baselines": True, "stages": 4}
 FLAGS = {**FLAGS, "script": tiny.VALIDATE, "num_samples": 301, "l2_count": 5, "image_resize": 8, "batch_size": 8}
 
 
