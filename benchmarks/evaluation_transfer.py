@@ -103,9 +103,8 @@ def main():
     warnings.simplefilter("ignore", ConvergenceWarning)
     found = compare(args.images, args.width, args.classes, args.rounds, args.tol)
     ours = statistics.median(found["mindbyol"][0])
-    print(
-        f"{len(PENALTIES)} penalties, {args.images} images, {args.width} features, {args.classes} classes, tol {args.tol:g}"
-    )
+    size = f"{args.images} images, {args.width} features, {args.classes} classes"
+    print(f"{len(PENALTIES)} penalties, {size}, tol {args.tol:g}")
     print("| | seconds (range) | times ours | excess of the loss an image | best top-1 |")
     print("|---|---|---|---|---|")
     for name, (seconds, excess, best) in found.items():
