@@ -35,6 +35,8 @@ class Backbone:
         map_names (tuple[str]): `stem`, `stage1`, ... in the order of `maps`.
         map_channels (tuple[int]): Channels of each map; measured with a forward pass at the first use where weights do
             not tell them.
+        map_sides (tuple[int]): Side of each map, of images of the size that the backbone was created for; measured at
+            the first use.
     """
 
     def construct(self, images):
@@ -54,7 +56,8 @@ class Backbone:
             tuple[Tensor]: (N, C, H, W) each, in the order of `map_names`. A ResNet's stem ends before its max-pool.
 
         Raises:
-            ValueError: The stages of this model cannot be told. `map_names` and `map_channels` raise it, too.
+            ValueError: The stages of this model cannot be told. `map_names`, `map_channels` and `map_sides` raise it,
+                too.
         """
         x, maps = images, ()
         for cells in self._cells_of_stages:
@@ -73,6 +76,13 @@ class Backbone:
         if self._map_channels is None:
             _measure_widths(self, self._image_size)
         return self._map_channels
+
+    @property
+    def map_sides(self):
+        self._told_stages()
+        if self._map_sides is None:
+            _measure_widths(self, self._image_size)
+        return self._map_sides
 
     @property
     def _cells_of_stages(self):
@@ -277,7 +287,7 @@ def _read_widths(backbone, heads, image_size, stages):
     Returns:
         bool: Whether they tell it.
     """
-    backbone._map_channels = None
+    backbone._map_channels = backbone._map_sides = None
     is_resnet = isinstance(backbone, ResNet)
     fits = is_resnet or (image_size >= 64 and image_size % 32 == 0)
     swin = isinstance(backbone, (SwinTransformer, SwinTransformerV2))
@@ -293,7 +303,7 @@ def _read_widths(backbone, heads, image_size, stages):
 
 
 def _measure_widths(backbone, image_size):
-    """Sets `num_features` and `map_channels` to what a forward pass gives; nothing of the backbone moves."""
+    """Sets `num_features`, `map_channels` and `map_sides` to what a forward pass gives; nothing else changes."""
     images = Tensor(np.zeros((1, 3, image_size, image_size), np.float32))
     training = [(cell, cell.training) for _, cell in backbone.cells_and_names()]
     with pynative():
@@ -304,6 +314,8 @@ def _measure_widths(backbone, image_size):
             raise ValueError("nothing is left of the map")
         backbone.num_features = int(_pool(features).shape[-1])
         if backbone._stage_cells:
-            backbone._map_channels = tuple(array.shape[1] for array in backbone.maps(images))
+            maps = backbone.maps(images)
+            backbone._map_channels = tuple(array.shape[1] for array in maps)
+            backbone._map_sides = tuple(array.shape[2] for array in maps)
     for cell, was_training in training:  # from the outside in: `set_train` goes down to all that is within
         cell.set_train(was_training)

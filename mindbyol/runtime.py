@@ -81,6 +81,12 @@ def setup(device_target=None, mode=ms.GRAPH_MODE, jit_level=None, distribute=Non
     return World(ms.get_context("device_target"), rank, ranks)
 
 
+def setup_for(recipe):
+    """`setup` with the system keys of a recipe."""
+    keys = ("device_target", "mode", "jit_level", "distribute", "seed", "deterministic")
+    return setup(**{key: getattr(recipe, key) for key in keys})
+
+
 def _set_device_target(target):
     try:
         if hasattr(ms, "set_device"):  # from MindSpore 2.5 on
