@@ -10,6 +10,7 @@ from mindbyol.checkpoint import NonFinite
 from mindbyol.data import eval_loader_from_args, eval_transform_from_args
 from mindbyol.data.loader import share
 from mindbyol.data.sources import fingerprint
+from mindbyol.data.workers import default_workers
 from mindbyol.evaluation import feature_files
 from mindbyol.evaluation.features import FeatureExtractor, extract, in_memory, pixels
 
@@ -104,6 +105,11 @@ class Tools:
                     pass
             self._communicator.barrier()
         return feature_files.read(path)
+
+    @property
+    def workers(self):
+        """Processes that this rank may start for its share of the work."""
+        return self._recipe.num_parallel_workers or default_workers(self._world.ranks)
 
     def share(self, count):
         """The slice of `count` rows that this rank works on."""
