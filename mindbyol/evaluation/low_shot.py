@@ -28,7 +28,7 @@ splits = stage_svms.splits
 def check_data(recipe, sources):
     """Everything that can be wrong between the recipe and the data; see `stage_svms.check_classes`."""
     largest = max(recipe.low_shot_k)
-    stage_svms.check_classes(sources, positives=largest, negatives=lambda classes: (classes - 1) * largest)
+    stage_svms.check_classes(sources, largest, lambda classes: (classes - 1) * largest, "lower low_shot_k")
 
 
 def run(recipe, subject, sources, tools):

@@ -51,13 +51,14 @@ def splits(recipe):
     return {"train": recipe.train_split, "test": recipe.val_split}
 
 
-def check_classes(sources, positives, negatives):
+def check_classes(sources, positives, negatives, advice):
     """Have the data what every SVM needs?
 
     Args:
         sources (dict[str, Source]): See `splits`.
         positives (int): Images of each class to learn from.
         negatives (Callable[[int], int]): Other images that count to learn from, given the number of classes.
+        advice (str): What to do if there are fewer.
 
     Raises:
         ValueError: There are no labels, fewer than two classes, other ones in the test images, or too few images.
@@ -80,8 +81,8 @@ def check_classes(sources, positives, negatives):
             if few:
                 more = f" and {len(few) - 10} more" if len(few) > 10 else ""
                 raise ValueError(
-                    f"dataset: {len(few)} classes of {source.description} have fewer than {number} images {what}, "
-                    f"which are needed: {', '.join(few[:10])}{more}; add images, or ask for less"
+                    f"dataset: {len(few)} of {len(names)} classes have fewer than {number} images {what} in "
+                    f"{source.description}: {', '.join(few[:10])}{more}; {advice}"
                 )
 
 

@@ -16,7 +16,7 @@ splits = stage_svms.splits
 
 def check_data(recipe, sources):
     """Everything that can be wrong between the recipe and the data; see `stage_svms.check_classes`."""
-    stage_svms.check_classes(sources, positives=FOLDS, negatives=lambda classes: FOLDS)
+    stage_svms.check_classes(sources, FOLDS, lambda classes: FOLDS, "complete the images: each fold needs one")
 
 
 def run(recipe, subject, sources, tools):
