@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class _Listed(NamedTuple):
-    """What a reader finds: `names` of images, their `labels` from 0, the `class_names`, and the file that lists them."""
+    """What a reader finds: names of images, their labels from 0, names of the classes, and the file that lists them."""
 
     names: list
     labels: list

@@ -27,7 +27,7 @@ class LogisticPath:
         coef_ (ndarray): W, (F, K); zeros before the first fit.
         intercept_ (ndarray): b, (K,).
         n_iter_ (int): Steps of the last fit.
-        converged_ (bool): Whether the last fit has come to the minimum.
+        converged_ (bool): Whether the last fit ended before the limit of its steps.
     """
 
     def __init__(self, features, labels, num_classes):
@@ -82,7 +82,11 @@ class LogisticPath:
             (self._weights / scale).ravel(),
             jac=True,
             method="L-BFGS-B",
-            options={"maxiter": _MOST_ITERATIONS, "gtol": tolerance * np.sqrt(len(self._inputs)), "ftol": 1e-9},
+            options={
+                "maxiter": _MOST_ITERATIONS,
+                "gtol": tolerance * np.sqrt(len(self._inputs)),
+                "ftol": 0.1 * tolerance**2,  # a step that gains less, as a share of the loss, is the last one
+            },
         )
         self._weights = found.x.reshape(self._weights.shape) * scale
         self.n_iter_ = int(found.nit)

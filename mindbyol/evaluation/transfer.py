@@ -1,5 +1,6 @@
-"""Scores frozen features on another data set by logistic regression: the BYOL paper's linear transfer (appendix D.2)."""
+"""Scores frozen features on other data by logistic regression: the BYOL paper's linear transfer (appendix D.2)."""
 
+import itertools
 import logging
 
 import numpy as np
@@ -9,6 +10,7 @@ from mindbyol.config.keys import Group, Key, path
 from mindbyol.config.values import COUNT, POSITIVE, number
 from mindbyol.data import eval_transform_from_args
 from mindbyol.data.keyed_random import permutation
+from mindbyol.data.listed_images import some
 from mindbyol.evaluation.logistic import LogisticPath
 from mindbyol.evaluation.metrics import mean_average_precision_11_point, mean_per_class, top1
 
@@ -43,13 +45,9 @@ def check(recipe):
     smallest, largest = recipe.l2_range
     if smallest >= largest:
         raise ValueError(f"l2_range: {smallest:g} is not below {largest:g}; give the smallest penalty first")
-    for key in ("train_split", "select_split"):
-        if recipe.values[key] == recipe.val_split:
-            raise ValueError(f"{key}: {recipe.val_split} is scored (val_split); what is fitted must be other images")
-    if recipe.select_split == recipe.train_split:
-        raise ValueError(f"select_split: {recipe.select_split} is train_split; drop it, and images are held out")
-    if recipe.select_split is not None and "held_out" in recipe.given:
-        logger.warning(f"held_out: {recipe.held_out} is not used: {recipe.select_split} chooses the penalty")
+
+
+_KEYS = {"train": "train_split", "select": "select_split", "test": "val_split"}
 
 
 def splits(recipe):
@@ -66,9 +64,16 @@ def check_data(recipe, sources):
         sources (dict[str, Source]): By their role; see `splits`.
 
     Raises:
-        ValueError: There are no labels, they are not the metric's kind, or a class has too few images.
+        ValueError: There are no labels, they are not the metric's kind, a class has too few images, or two splits are
+            the same images.
     """
     train = sources["train"]
+    for (role, source), (other, same) in itertools.combinations(sources.items(), 2):
+        if source.description.endswith(same.description):  # a split may have two names
+            raise ValueError(
+                f"{_KEYS[role]}: {source.description} are the images of {_KEYS[other]}, too; what is fitted, what "
+                "chooses the penalty and what is scored must be different images"
+            )
     for source in sources.values():
         if source.labels is None:
             raise ValueError(f"dataset: {source.description}: no labels to score with")
@@ -80,26 +85,30 @@ def check_data(recipe, sources):
         if several != (recipe.metric == "map_11_point"):
             kind = "several classes an image: set it to map_11_point" if several else "one class an image"
             raise ValueError(f"metric: {recipe.metric} is not for {source.description}, which has {kind}")
+        if several and "select" not in sources:
+            raise ValueError(
+                f"select_split: {source.description}: images with several classes are not held out; name the split "
+                "that chooses the penalty"
+            )
         held_out = recipe.held_out if source is train and "select" not in sources else 0
         _check_classes(source, held_out)
 
 
 def _check_classes(source, held_out):
     """Every class has an image, and one to train on beside those that are held out."""
-    images = _images_of_classes(source.labels, len(source.class_names))
+    labels, classes = source.labels, len(source.class_names)
+    images = np.bincount(labels, minlength=classes) if np.ndim(labels) == 1 else (labels > 0).sum(0)
     few = [f"{source.class_names[label]} ({images[label]})" for label in np.flatnonzero(images <= held_out)]
-    if few:
-        more = f" and {len(few) - 10} more" if len(few) > 10 else ""
-        why = f"held_out: {held_out} images of each class are held out, and" if held_out else "dataset:"
-        what = "no more than that" if held_out else "no image"
+    if few and held_out:
         raise ValueError(
-            f"{why} {len(few)} classes of {source.description} have {what}: {', '.join(few[:10])}{more}; "
-            + ("lower it" if held_out else "complete the images, or take the class out of the list of classes")
+            f"held_out: {held_out} images of each class are held out, and {len(few)} classes of {source.description} "
+            f"have no more: {some(few)}; lower it"
         )
-
-
-def _images_of_classes(labels, classes):
-    return np.bincount(labels, minlength=classes) if labels.ndim == 1 else (labels > 0).sum(0)
+    if few:
+        raise ValueError(
+            f"dataset: {len(few)} classes of {source.description} have no image: {some(few)}; complete the images, or "
+            "take the classes out of the list"
+        )
 
 
 def run(recipe, subject, sources, tools):
@@ -133,8 +142,7 @@ def hold_out(labels, count, seed):
     """Takes random images of each class.
 
     Args:
-        labels (ndarray): (N,), one class an image; or (N, K), several: then every image counts for all, and
-            `count` times K are taken.
+        labels (ndarray): (N,), the class of each image.
         count (int): Images of each class.
         seed (int): With the class, decides which.
 
@@ -142,9 +150,6 @@ def hold_out(labels, count, seed):
         ndarray: (N,) bool, true for those that are taken.
     """
     taken = np.zeros(len(labels), bool)
-    if labels.ndim > 1:
-        taken[permutation(seed, 0, len(labels))[: count * labels.shape[1]]] = True
-        return taken
     for label in range(labels.max() + 1):
         of_class = np.flatnonzero(labels == label)
         taken[of_class[permutation(seed, label, len(of_class))[:count]]] = True
