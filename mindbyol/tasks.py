@@ -13,6 +13,9 @@ TASKS = {
     "byol": "mindbyol.pretraining",
     "knn": "mindbyol.evaluation.knn",
     "linear": "mindbyol.linear",
+    "transfer": "mindbyol.evaluation.transfer",
+    "svm": "mindbyol.evaluation.svm",
+    "low_shot": "mindbyol.evaluation.low_shot",
 }
 OF_RECIPES = "byol"  # the task of a recipe that names none
 _DEFAULTS = {"train": "byol", "validate": "knn"}

@@ -11,6 +11,7 @@ from mindbyol.data import eval_loader_from_args, eval_transform_from_args, loade
 from mindbyol.data.loader import share
 from mindbyol.data.rows import EvalRows
 from mindbyol.data.sources import fingerprint
+from mindbyol.data.workers import default_workers
 from mindbyol.evaluation import feature_files
 from mindbyol.evaluation.classification import score
 from mindbyol.evaluation.features import FeatureExtractor, extract, in_memory, pixels
@@ -122,6 +123,11 @@ class Tools:
         """What works, for a table: `Ascend x 8`."""
         return f"{self._world.target} x {self._world.ranks}"
 
+    @property
+    def workers(self):
+        """Processes that this rank may start for its share of the work."""
+        return self._recipe.num_parallel_workers or default_workers(self._world.ranks)
+
     def share(self, count):
         """The slice of `count` rows that this rank works on."""
         return share(count, self._world.rank, self._world.ranks)
@@ -136,6 +142,18 @@ class Tools:
             ndarray: float64.
         """
         return self._communicator.gather(np.array(counts, np.float32)).astype(np.float64).sum(0)
+
+    def on_first_rank(self, work, count):
+        """What the first rank finds, on all ranks: for work that cannot be shared.
+
+        Args:
+            work (Callable): Returns so many numbers, which float32 must hold.
+            count (int): How many.
+
+        Returns:
+            ndarray: (count,) float64.
+        """
+        return self.total(work() if self._world.rank == 0 else np.zeros(count))
 
 
 def _extractor(subject, read_out):
