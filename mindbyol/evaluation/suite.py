@@ -39,7 +39,7 @@ KEYS = (
 )
 # What is said once for all protocols.
 _HANDED_ON = tuple(
-    key.name for group in KEYS[:3] for key in group.keys if key.name not in ("data_dir", "ckpt_path", "mode")
+    key.name for group in KEYS[:3] for key in group.keys if key.name not in ("data_dir", "ckpt_path")
 )
 
 
