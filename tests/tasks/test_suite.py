@@ -13,10 +13,11 @@ from mindbyol.model_card import Card
 from tests import tiny_model  # noqa: F401  (registers the model)
 
 SHARED = {"dataset": "digits", "image_resize": 16, "model": "tiny", "num_parallel_workers": 1, "batch_size": 64}
+SHARED["interpolation"] = "bilinear"
 PROTOCOLS = {
     "near": {"task": "knn", "knn_k": "[1, 5]", "crop_pct": 1},
     "path": {"task": "transfer", "l2_count": 2, "held_out": 20, "crop_pct": 1},
-    "heads": {"task": "linear", "epoch_size": 2, "base_lr": 10, "cache_features": "True", "crop_pct": 1},
+    "heads": {"task": "linear", "epoch_size": 5, "opt": "sgd", "lr": 3, "cache_features": "True", "crop_pct": 1},
     "absent": {"task": "knn", "dataset": "imagenet"},
 }
 
