@@ -1,8 +1,8 @@
 """The tasks: what a recipe's `task` can be, and the module that does it.
 
 A module of a task has `KEYS`, a tuple of `config.keys.Group`, and `check(recipe)`, which raises a ValueError for what
-can be wrong without the data. One that trains has `Training`, see `training.loop`; one that scores has `splits`,
-`check_data` and `run`, see `evaluation.runner`.
+can be wrong without the data. One that trains has `Training`, see `training.loop`; one that scores is a protocol, see
+`evaluation.runner`, or has an `Evaluation` of its own.
 """
 
 import importlib
@@ -15,6 +15,9 @@ TASKS = {
     "linear": "mindbyol.linear",
     "multihead": "mindbyol.multihead",
     "transfer": "mindbyol.evaluation.transfer",
+    "svm": "mindbyol.evaluation.svm",
+    "low_shot": "mindbyol.evaluation.low_shot",
+    "suite": "mindbyol.evaluation.suite",
 }
 OF_RECIPES = "byol"  # the task of a recipe that names none
 _DEFAULTS = {"train": "byol", "validate": "knn"}
@@ -55,7 +58,7 @@ def choose(flag, in_file, command):
     module = load(task)
     if command == "train" and not hasattr(module, "Training"):
         raise ValueError(f"task: {task} has nothing to train; validate.py scores with it")
-    if command == "validate" and not hasattr(module, "run"):
+    if command == "validate" and not (hasattr(module, "run") or hasattr(module, "Evaluation")):
         raise ValueError(f"task: {task} scores nothing; train.py runs it")
     return task
 

@@ -7,7 +7,7 @@ with packages("validate.py"):
     from mindbyol.checkpoint import NonFinite
     from mindbyol.config import parse_args
     from mindbyol.data import DataError
-    from mindbyol.evaluation.runner import Evaluation
+    from mindbyol.evaluation import runner
     from mindbyol.terminal import setup_logging
 
 
@@ -16,5 +16,6 @@ def main(argv=None):
     with one_line_errors("validate.py"):
         setup_logging()
         recipe = parse_args(argv, "validate")
-        evaluation = Evaluation(recipe, tasks.load(recipe.task))
+        task = tasks.load(recipe.task)
+        evaluation = getattr(task, "Evaluation", runner.Evaluation)(recipe, task)
     evaluation.run()

@@ -121,6 +121,15 @@ class Group(NamedTuple):
         self._check_known(names)
         return self._replace(keys=tuple(key for key in self.keys if key.name not in names))
 
+    def only(self, *names):
+        """The group with some of its keys.
+
+        Raises:
+            KeyError: There is no such key in the group.
+        """
+        self._check_known(names)
+        return self._replace(keys=tuple(key for key in self.keys if key.name in names))
+
     def _check_known(self, names):
         unknown = set(names) - {key.name for key in self.keys}
         if unknown:

@@ -9,7 +9,7 @@ from mindbyol.data.loader import share, training_order
 
 
 class TrainRows:
-    """The batches of a whole run, as a `PretrainLoader` has them: nothing to wait for.
+    """The batches of a whole run, as a `PretrainLoader` has them.
 
     Args:
         features (numpy.ndarray): (N, F), a row an image.
@@ -17,7 +17,6 @@ class TrainRows:
         settings (LoaderSettings): Batch size, seed and ranks.
         epochs, batches_per_epoch, start_batch (int): See `PretrainLoader`.
     """
-
 
     def __init__(self, features, labels, settings, epochs, batches_per_epoch, start_batch=0):
         self._features = features

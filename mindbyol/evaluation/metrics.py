@@ -1,4 +1,4 @@
-"""Metrics of classification, in percent: top-1, mean per class, and the 11-point mean average precision of VOC 2007."""
+"""Metrics of classification, in percent: top-1, mean per class, and VOC's average precision, of 2007 and of 2010."""
 
 import numpy as np
 
@@ -51,14 +51,36 @@ def average_precision_11_point(scores, labels):
     Raises:
         ValueError: There is no positive.
     """
+    _, found, best_from_here = _precision_along_ranking(scores, labels)
+    # Recall is found / positives; compared in whole numbers, as 3 / 10 is not 0.1 + 0.1 + 0.1.
+    reached = [np.argmax(found * (_POINTS - 1) >= point * found[-1]) for point in range(_POINTS)]
+    return 100.0 * float(best_from_here[reached].mean())
+
+
+def average_precision_area(scores, labels):
+    """The average precision of VOC from 2010 on (Everingham et al. 2015, section 3.1), which mmselfsup's SVMs take.
+
+    Images are ranked by score, of equal scores the earlier image first. The result is the area under the curve of
+    precision over recall, the precision at each recall being the best one at this recall or a larger one: the mean of
+    that over the positives, each of which is one step of recall.
+
+    Args:
+        scores (ndarray): (N,).
+        labels (ndarray): (N,): 1 positive, 0 negative, -1 left out.
+
+    Raises:
+        ValueError: There is no positive.
+    """
+    ranked, _, best_from_here = _precision_along_ranking(scores, labels)
+    return 100.0 * float(best_from_here[ranked].mean())
+
+
+def _precision_along_ranking(scores, labels):
+    """Which ranks are positives, how many there are up to each, and the best precision from each on."""
     counts = labels >= 0
     ranked = labels[counts][np.argsort(-scores[counts], kind="stable")] > 0
-    positives = int(ranked.sum())
-    if not positives:
+    if not ranked.any():
         raise ValueError("an average precision needs a positive, and there is none")
     found = ranked.cumsum()
     precision = found / np.arange(1, len(ranked) + 1)
-    best_from_here = np.maximum.accumulate(precision[::-1])[::-1]
-    # Recall is found / positives; compared in whole numbers, as 3 / 10 is not 0.1 + 0.1 + 0.1.
-    reached = [np.argmax(found * (_POINTS - 1) >= point * positives) for point in range(_POINTS)]
-    return 100.0 * float(best_from_here[reached].mean())
+    return ranked, found, np.maximum.accumulate(precision[::-1])[::-1]

@@ -68,6 +68,7 @@ def record(recipe, subject, sources, name, value):
         card.pop("run", None)
     return {
         "task": recipe.task,
+        "recipe": Path(recipe.config).name if recipe.config else None,
         "score": name,
         "value": value,
         "features": subject.name,

@@ -5,9 +5,10 @@ mmselfsup's `MultiPooling` of type `specified` makes them. Its windows are for i
 are pooled adaptively to as many values a side, or to their own size where that is smaller.
 """
 
+import math
 from typing import NamedTuple
 
-from mindspore import nn
+from mindspore import nn, ops
 
 from mindbyol.stages import MAP_NAMES
 
@@ -105,6 +106,44 @@ class StagePooling(nn.Cell):
                 x = adaptive(x)
             pooled += (x,)
         return pooled
+
+
+class StageReadOut:
+    """The features of some layers, flattened, one behind the other: all from one pass. See `Tools.features`.
+
+    Args:
+        layers (sequence[str]): As of `layers_of`.
+
+    Attributes:
+        name (str): Of the read-out.
+    """
+
+    def __init__(self, layers):
+        self.layers = tuple(layers)
+        self.name = "+".join(self.layers)
+
+    def cell(self, backbone):
+        """A Cell from normalised images (N, 3, H, W) to (N, F)."""
+        return _FlatStages(backbone, self.layers)
+
+    def columns(self, backbone, layer):
+        """The slice of the F numbers that is a layer's."""
+        sizes = [math.prod(shape) for shape in StagePooling(backbone, self.layers).shapes]
+        first = sum(sizes[: self.layers.index(layer)])
+        return slice(first, first + sizes[self.layers.index(layer)])
+
+
+class _FlatStages(nn.Cell):
+    def __init__(self, backbone, layers):
+        super().__init__(auto_prefix=False)  # the backbone's parameters keep their names
+        self.backbone = backbone
+        self.pooling = StagePooling(backbone, layers)
+
+    def construct(self, images):
+        flat = ()
+        for pooled in self.pooling(self.backbone.maps(images)):
+            flat += (pooled.reshape(pooled.shape[0], -1),)
+        return ops.concat(flat, 1)
 
 
 def _average(window):

@@ -11,6 +11,7 @@ from mindbyol.data import eval_loader_from_args, eval_transform_from_args, loade
 from mindbyol.data.loader import share
 from mindbyol.data.rows import EvalRows
 from mindbyol.data.sources import fingerprint
+from mindbyol.data.workers import default_workers
 from mindbyol.evaluation import feature_files
 from mindbyol.evaluation.classification import score
 from mindbyol.evaluation.features import FeatureExtractor, extract, in_memory, pixels
@@ -121,6 +122,11 @@ class Tools:
     def devices(self):
         """What works, for a table: `Ascend x 8`."""
         return f"{self._world.target} x {self._world.ranks}"
+
+    @property
+    def workers(self):
+        """Processes that this rank may start for its share of the work."""
+        return self._recipe.num_parallel_workers or default_workers(self._world.ranks)
 
     def share(self, count):
         """The slice of `count` rows that this rank works on."""

@@ -1,0 +1,110 @@
+"""A suite from its command to its tables: left out, gone on with, and equal to each protocol on its own."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mindbyol import checkpoint
+from mindbyol.backbones import create_backbone
+from mindbyol.commands import validate
+from mindbyol.evaluation import results
+from mindbyol.model_card import Card
+from tests import tiny_model  # noqa: F401  (registers the model)
+
+SHARED = {"dataset": "digits", "image_resize": 16, "model": "tiny", "num_parallel_workers": 1, "batch_size": 64}
+SHARED["interpolation"] = "bilinear"
+PROTOCOLS = {
+    "near": {"task": "knn", "knn_k": "[1, 5]", "crop_pct": 1},
+    "path": {"task": "transfer", "l2_count": 2, "held_out": 20, "crop_pct": 1},
+    "heads": {"task": "linear", "epoch_size": 5, "opt": "sgd", "lr": 3, "cache_features": "True", "crop_pct": 1},
+    "absent": {"task": "knn", "dataset": "imagenet"},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A checkpoint, a suite and its protocols, scored once."""
+    folder = tmp_path_factory.mktemp("suite")
+    backbone = create_backbone("tiny", image_size=16)
+    arrays = {p.name: p.asnumpy() for p in backbone.get_parameters()}
+    card = Card(kind="backbone", model="tiny", stem="imagenet", padding="mindcv", image_resize=16)
+    checkpoint.write(folder / "tiny.ckpt", arrays, card)
+    for name, keys in PROTOCOLS.items():
+        write(folder / f"protocols/{name}.yaml", {**SHARED, **keys})
+    names = ", ".join(f"protocols/{name}.yaml" for name in PROTOCOLS)
+    write(folder / "suite.yaml", {"task": "suite", "protocols": f"[{names}]", "folders": "[., ., ., nowhere]"})
+    score(folder)
+    return folder
+
+
+def write(path, keys):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(f"{key}: {value}" for key, value in keys.items()))
+
+
+def score(folder, *flags):
+    flags = ["--suite_dir", str(folder / "out"), "--data_dir", str(folder), "--mode", "1", *map(str, flags)]
+    validate.main(["--config", str(folder / "suite.yaml"), "--ckpt_path", str(folder / "tiny.ckpt"), *flags])
+
+
+def read_tables(folder):
+    return json.loads((folder / "out/tables.json").read_text())
+
+
+def test_each_protocol_scores_as_it_does_alone(folder):
+    tables = {table["title"]: table["rows"] for table in read_tables(folder)["tables"]}
+    assert list(tables) == list(PROTOCOLS) and tables["absent"] == {}
+    assert tables["heads"]["top1"][0] > 20  # chance is 10
+    alone = ["--config", str(folder / "protocols/near.yaml"), "--ckpt_path", str(folder / "tiny.ckpt"), "--mode", "1"]
+    validate.main([*alone, "--results", str(folder / "alone.jsonl")])
+    records = map(json.loads, (folder / "alone.jsonl").read_text().splitlines())
+    assert tables["near"] == {record["score"]: [record["value"]] for record in records}
+
+
+def test_what_has_no_data_is_left_out_and_named(folder):
+    why = read_tables(folder)["left_out"]
+    assert list(why) == ["absent"] and why["absent"].startswith("data_dir: ") and "nowhere" in why["absent"]
+    assert f"- absent: {why['absent']}" in (folder / "out/tables.md").read_text()
+
+
+def test_protocols_that_share_features_share_their_file(folder):
+    # kNN, transfer and the classifiers on features see the same two splits of digits.
+    assert len(list((folder / "out/features").glob("*.npy"))) == 2
+
+
+def test_what_is_done_is_not_done_again(folder, capsys):
+    before = (folder / "out/scores.jsonl").read_text()
+    lines = [line for line in before.splitlines() if json.loads(line)["recipe"] != "path.yaml"]
+    (folder / "out/scores.jsonl").write_text("\n".join(lines) + "\n")
+    made = {file: file.stat().st_mtime_ns for file in (folder / "out").rglob("*") if file.suffix in (".npy", ".ckpt")}
+    score(folder)
+    printed = capsys.readouterr().out
+    assert "near was scored before" in printed and "heads was scored before" in printed
+    assert "path: protocol 2 of 4" in printed
+    assert {file: file.stat().st_mtime_ns for file in made} == made
+    assert sorted(results.check_file(folder / "out/scores.jsonl")) == sorted(before.splitlines())
+
+
+@pytest.mark.parametrize(
+    "keys, message",
+    [
+        ({"protocols": "[protocols/near.yaml]", "folders": "[., .]"}, "folders: 2 folders for 1 protocols"),
+        ({"protocols": "[a/near.yaml, b/near.yaml]", "folders": "[., .]"}, "protocols: near stands there more than"),
+        ({"protocols": "[none.yaml]", "folders": "[.]"}, "no recipe '"),
+        ({"protocols": "[protocols/absent.yaml]", "folders": "[.]"}, "no protocol of the suite can be run; absent: "),
+        ({}, "protocols: names no recipe"),
+    ],
+)
+def test_a_suite_that_cannot_be_run_is_refused_in_a_line(folder, tmp_path, keys, message):
+    write(tmp_path / "suite.yaml", {"task": "suite", **keys})
+    (tmp_path / "protocols").symlink_to(folder / "protocols")
+    (tmp_path / "tiny.ckpt").symlink_to(folder / "tiny.ckpt")
+    with pytest.raises(SystemExit) as error:
+        score(tmp_path)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_checkpoint_is_needed(folder):
+    with pytest.raises(SystemExit, match="ckpt_path: which checkpoint is to be scored"):
+        validate.main(["--config", str(folder / "suite.yaml"), "--suite_dir", str(Path(folder) / "other")])
