@@ -243,13 +243,6 @@ def test_a_folder_without_a_readable_image_is_an_error(tmp_path):
         run(create_source("folder", tmp_path))
 
 
-def test_the_time_waited_is_counted(source):
-    loader = PretrainLoader(source, TRANSFORM, LoaderSettings(8, num_parallel_workers=1), epochs=1)
-    started = time.monotonic()
-    list(loader)
-    assert 0 < loader.wait_seconds <= time.monotonic() - started
-
-
 @pytest.mark.parametrize("worker_type", ["thread", "process"])
 def test_memory_does_not_grow_with_epochs(source, worker_type):
     def resident():
