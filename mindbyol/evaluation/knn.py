@@ -96,7 +96,7 @@ class WeightedKNN:
         tile, block (int): Rows of the bank and queries that are compared at a time; see `neighbours.nearest`.
     """
 
-    def __init__(self, ks=(10, 20, 100, 200), temperature=0.07, tile=8192, block=256):
+    def __init__(self, ks=(10, 20, 100, 200), temperature=0.07, tile=8192, block=512):
         self.ks = tuple(ks)
         self.temperature = temperature
         self.tile = tile

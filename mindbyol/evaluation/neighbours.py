@@ -14,7 +14,7 @@ _SPARE = 24  # Rows kept beyond k. What float32 takes for farther than so many o
 _SHORTEST = 1e-12  # Vectors are divided by their length, or by this.
 
 
-def nearest(bank, queries, k, tile=8192, block=256):
+def nearest(bank, queries, k, tile=8192, block=512):
     """The k rows of a bank that are most similar to each query; of equally similar ones those with lower indices.
 
     Args:
@@ -40,7 +40,7 @@ def nearest(bank, queries, k, tile=8192, block=256):
 
     def compare(thread):
         for rows in blocks[thread::cores]:
-            some = _unit(queries[rows])
+            some = _unit(queries[rows], _lengths(queries[rows]))
             product = np.matmul(some, units.T, out=products[thread, : len(some)])
             for query, its_best, its_index in zip(product[:, :count], best[rows], index[rows]):
                 _keep_nearest(query, first, its_best, its_index)
@@ -60,7 +60,7 @@ def nearest(bank, queries, k, tile=8192, block=256):
             rows = bank[first : first + tile]
             count = len(rows)
             lengths[first : first + count] = _lengths(rows)
-            _unit(rows, units[:count])
+            _unit(rows, lengths[first : first + count], units[:count])
             list(threads.map(compare, range(cores)))
         list(threads.map(settle, range(cores)))
     return similarity, index[:, :k]
@@ -102,5 +102,5 @@ def _lengths(rows):
     return np.maximum(np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64)), _SHORTEST)
 
 
-def _unit(rows, out=None):
-    return np.divide(rows, _lengths(rows).astype(np.float32)[:, None], out=out, dtype=np.float32, casting="same_kind")
+def _unit(rows, lengths, out=None):
+    return np.divide(rows, lengths.astype(np.float32)[:, None], out=out, dtype=np.float32, casting="same_kind")
