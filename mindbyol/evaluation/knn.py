@@ -8,6 +8,7 @@ from mindbyol.config.common import BACKBONE, DATASET, EVALUATION, IMAGES, SYSTEM
 from mindbyol.config.keys import Group, Key
 from mindbyol.config.values import COUNT, POSITIVE
 from mindbyol.data import eval_transform_from_args
+from mindbyol.evaluation.neighbours import nearest
 
 logger = logging.getLogger(__name__)
 
@@ -86,22 +87,23 @@ def run(recipe, subject, sources, tools):
 class WeightedKNN:
     """Cosine similarity; the k nearest vote for their class with weight exp(similarity / temperature).
 
-    The bank stays on the host and queries go through in blocks, so that memory is bounded by `block` rows of
-    similarities whatever the number of queries.
+    Of equally similar neighbours those with lower indices in the bank vote; of classes with as many votes the one with
+    the lower number is first.
 
     Args:
         ks (sequence[int]): Numbers of neighbours to score at once.
         temperature (float): Of the weights; 0.07 in mmselfsup.
-        block (int): Queries at a time.
+        tile, block (int): Rows of the bank and queries that are compared at a time; see `neighbours.nearest`.
     """
 
-    def __init__(self, ks=(10, 20, 100, 200), temperature=0.07, block=256):
+    def __init__(self, ks=(10, 20, 100, 200), temperature=0.07, tile=8192, block=512):
         self.ks = tuple(ks)
         self.temperature = temperature
+        self.tile = tile
         self.block = block
 
     def fit(self, features, labels):
-        """Takes the bank.
+        """Takes the bank, without a copy.
 
         Args:
             features (ndarray): (N, D), float.
@@ -112,9 +114,8 @@ class WeightedKNN:
         """
         if max(self.ks) > len(features):
             raise ValueError(f"knn_k: {max(self.ks)} neighbours asked for, but the bank has {len(features)} images")
-        self.bank_ = _unit(features)
+        self.bank_ = features
         self.labels_ = np.asarray(labels)
-        self.num_classes_ = int(self.labels_.max()) + 1
         return self
 
     def score(self, features, labels):
@@ -136,31 +137,42 @@ class WeightedKNN:
             dict[str, int]: As of `score`, but numbers of queries.
         """
         labels = np.asarray(labels)
+        similarity, index = nearest(self.bank_, features, max(self.ks), self.tile, self.block)
         correct = {(k, t): 0 for k in self.ks for t in _TOP}
-        for start in range(0, len(features), self.block):
-            queries, wanted = features[start : start + self.block], labels[start : start + self.block]
-            for k, votes in self._votes(queries):
-                ranking = np.argsort(-votes, axis=1, kind="stable")[:, : max(_TOP)]
-                hits = (ranking == wanted[:, None]) & (np.take_along_axis(votes, ranking, 1) > -np.inf)
+        for start in range(0, len(labels), self.block):
+            rows = slice(start, start + self.block)
+            for k in self.ks:
+                place = places(similarity[rows, :k], self.labels_[index[rows, :k]], labels[rows], self.temperature)
                 for t in _TOP:
-                    correct[k, t] += int(hits[:, :t].any(1).sum())
+                    correct[k, t] += int((place < t).sum())
         return {f"knn{k}_top{t}": count for (k, t), count in correct.items()}
 
-    def _votes(self, queries):
-        similarity = _unit(queries) @ self.bank_.T
-        k_max = max(self.ks)
-        nearest = np.argpartition(-similarity, k_max - 1, axis=1)[:, :k_max]
-        order = np.argsort(-np.take_along_axis(similarity, nearest, 1), axis=1, kind="stable")
-        nearest = np.take_along_axis(nearest, order, 1)
-        # Logarithms of weights and votes: at a low temperature exp() itself would overflow, and then vanish.
-        weights = np.take_along_axis(similarity, nearest, 1).astype(np.float64) / self.temperature
-        rows = np.arange(len(queries))[:, None]
-        for k in self.ks:
-            votes = np.full((len(queries), self.num_classes_), -np.inf)
-            np.logaddexp.at(votes, (rows, self.labels_[nearest[:, :k]]), weights[:, :k])
-            yield k, votes
 
+def places(similarity, labels, wanted, temperature):
+    """How many classes stand before the wanted one when neighbours have voted.
 
-def _unit(features):
-    features = np.asarray(features, np.float32)
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    Args:
+        similarity (ndarray): (M, k), of the neighbours of M queries, in descending order.
+        labels (ndarray): (M, k), the classes of the neighbours.
+        wanted (ndarray): (M,), the classes of the queries.
+        temperature (float): A neighbour has exp(similarity / temperature) votes.
+
+    Returns:
+        ndarray: (M,), float: 0 where the wanted class has most votes, infinity where it has none.
+    """
+    classes, labels = np.unique(np.column_stack([wanted, labels]), return_inverse=True)  # only those that are there
+    labels = labels.reshape(len(wanted), -1)
+    wanted, labels = labels[:, :1], labels[:, 1:]
+    shape = len(wanted), len(classes)
+    cells = np.arange(len(wanted))[:, None] * len(classes) + labels  # in a table of queries and classes, row by row
+    # Logarithms of votes: at a low temperature exp() itself would overflow, and then vanish.
+    weights = similarity / temperature
+    largest = np.full(shape, -np.inf)
+    np.maximum.at(largest.reshape(-1), cells.reshape(-1), weights.reshape(-1))
+    shares = np.exp(weights - largest.reshape(-1)[cells])
+    sums = np.bincount(cells.reshape(-1), shares.reshape(-1), largest.size).reshape(shape)
+    with np.errstate(divide="ignore"):
+        votes = largest + np.log(sums)
+    own = np.take_along_axis(votes, wanted, 1)
+    before = (votes > own) | ((votes == own) & (np.arange(len(classes)) < wanted))
+    return np.where(np.isneginf(own[:, 0]), np.inf, before.sum(1))

@@ -2,9 +2,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from mindbyol.evaluation import knn
-from mindbyol.evaluation.knn import WeightedKNN
+from mindbyol.evaluation.knn import WeightedKNN, places
 from mindbyol.evaluation.tools import Tools
 from mindbyol.runtime import World
 
@@ -43,8 +44,33 @@ def test_agrees_with_a_slow_version_in_any_blocks():
             for t in (1, 5):
                 hits[k, t] += label in ranking[:t]
     expected = {f"knn{k}_top{t}": 100 * n / 23 for (k, t), n in hits.items()}
-    for block in (4, 256):
-        assert WeightedKNN([5, 20], block=block).fit(bank, labels).score(queries, wanted) == pytest.approx(expected)
+    for tile, block in ((64, 4), (17, 256), (8192, 256)):
+        assert WeightedKNN([5, 20], tile=tile, block=block).fit(bank, labels).score(queries, wanted) == pytest.approx(
+            expected
+        )
+
+
+def test_labels_that_were_shuffled_score_chance():
+    """Over features that score 97 % with the right ones; ten classes."""
+    digits = load_digits()
+    bank, queries = slice(0, 1400), slice(1400, None)
+    shuffled = np.random.default_rng(0).permutation(digits.target[bank])
+    right = WeightedKNN([20]).fit(digits.data[bank], digits.target[bank])
+    wrong = WeightedKNN([20]).fit(digits.data[bank], shuffled)
+    assert right.score(digits.data[queries], digits.target[queries])["knn20_top1"] > 90
+    scores = wrong.score(digits.data[queries], digits.target[queries])
+    # Of 397 queries 10 % and 50 % are expected; the bounds are five standard deviations of a fair draw away.
+    assert abs(scores["knn20_top1"] - 10) < 7.6 and abs(scores["knn20_top5"] - 50) < 12.6
+
+
+def test_places_by_hand():
+    """Class 7 has no neighbour; of classes with as many votes the lower comes first."""
+    similarity = np.array([[0.9, 0.5, 0.5, 0.5, 0.5]])
+    labels = np.array([[4, 2, 2, 9, 9]])
+    # T = 1: 4 has exp(0.9) = 2.46 votes, 2 and 9 have 2 exp(0.5) = 3.30.
+    assert [places(similarity, labels, np.array([c]), 1.0)[0] for c in (2, 9, 4, 7)] == [0, 1, 2, np.inf]
+    # T = 0.1: 4 has exp(9) = 8103 votes, 2 and 9 have 2 exp(5) = 297.
+    assert [places(similarity, labels, np.array([c]), 0.1)[0] for c in (2, 9, 4, 7)] == [1, 2, 0, np.inf]
 
 
 def test_more_neighbours_than_images():

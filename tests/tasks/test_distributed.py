@@ -111,8 +111,10 @@ def test_validation_counts_every_image_once(one_rank, tmp_path):
         if ranks == 1:
             tiny.run(tmp_path / "one", script=tiny.VALIDATE, **recipe)
         else:
-            tiny.run_msrun(tmp_path / "two", script=tiny.VALIDATE, **recipe)
+            tiny.run_msrun(tmp_path / "two", script=tiny.VALIDATE, features_dir=tmp_path / "features", **recipe)
         records = [json.loads(line) for line in (tmp_path / f"{ranks}.json").read_text().splitlines()]
         scores.append({record["score"]: record["value"] for record in records})
     assert records[0]["images"] % 2 == 1  # 355 images on 2 ranks
     assert scores[0] == scores[1] and len(scores[0]) == 6
+    kept = [len(np.load(file, mmap_mode="r")) for file in (tmp_path / "features").iterdir()]
+    assert sorted(kept) == [151, 355]  # rank 0 has written them, both have read
