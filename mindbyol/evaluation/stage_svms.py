@@ -72,8 +72,7 @@ def check_classes(sources, positives, negatives, advice):
     names = train.class_names
     if len(names) < 2:
         raise ValueError(f"dataset: {train.description}: an SVM tells a class from others, and there are none")
-    needed = {train: (positives, negatives(len(names))), test: (1, 1)}
-    for source, numbers in needed.items():
+    for source, numbers in ((train, (positives, negatives(len(names)))), (test, (1, 1))):
         columns = class_columns(source.labels, len(names))
         for value, number, what in zip((1, 0), numbers, ("with it", "without it")):
             count = (columns == value).sum(0)
