@@ -51,6 +51,20 @@ def splits(recipe):
     return {"train": recipe.train_split, "test": recipe.val_split}
 
 
+def check_subject(recipe, subject):
+    """Has the backbone the layers that are asked for? If not, a ValueError names those that it has."""
+    read_out_of(recipe, subject)
+
+
+def read_out_of(recipe, subject):
+    """The layers to score (StageReadOut); None of raw pixels.
+
+    Raises:
+        ValueError: The backbone has not got a layer that is asked for.
+    """
+    return None if subject.backbone is None else StageReadOut(layers_of(subject.backbone, recipe.layers))
+
+
 def check_classes(sources, positives, negatives, advice):
     """Have the data what every SVM needs?
 
@@ -128,11 +142,8 @@ def score_layers(recipe, subject, sources, tools, score, count):
 
     Yields:
         tuple[str, ndarray]: The layer, and the numbers of all classes (classes, count) float64.
-
-    Raises:
-        ValueError: The backbone has not got a layer that is asked for.
     """
-    read_out = None if subject.backbone is None else StageReadOut(layers_of(subject.backbone, recipe.layers))
+    read_out = read_out_of(recipe, subject)
     names = sources["train"].class_names
     kept = Kept(recipe.features_dir, f"{recipe.task}-{subject.name}", _facts(recipe, subject, sources))
     mine = list(range(len(names))[tools.share(len(names))])
