@@ -33,7 +33,7 @@ def write_images(root, split, images):
     (root / "ImageSets/Main" / f"{split}.txt").write_text("".join(f"{name}\n" for name, *_ in images))
 
 
-def write_places(root, split, count, first=0):
+def write_places(root, split, count, first=0, jitter=10):
     """Writes a split whose classes can be told: each is a place in one of two photographs.
 
     An image shows a class; every fifth image names a second one, too, as difficult.
@@ -43,13 +43,15 @@ def write_places(root, split, count, first=0):
         split (str): Its name.
         count (int): Images of each class.
         first (int): Number of the first image; images of other numbers are other crops.
+        jitter (int): Pixels that a crop may lie off its place; with many, places are taken for each other.
     """
     photos = [cv2.resize(photo, (330, 140), interpolation=cv2.INTER_AREA) for photo in load_sample_images().images]
     rng = np.random.default_rng(first)
     images = []
     for number in range(count * len(CLASSES)):
         place = number % len(CLASSES)
-        top, left = (place // 2 // 5) * 65 + rng.integers(0, 10), (place // 2 % 5) * 64 + rng.integers(0, 10)
+        top, left = (place // 2 // 5) * 65 + rng.integers(0, jitter), (place // 2 % 5) * 64 + rng.integers(0, jitter)
+        top, left = min(top, 76), min(left, 270)
         crop = photos[place % 2][top : top + 64, left : left + 60]
         objects = [(CLASSES[place], False)] + ([(CLASSES[place - 1], True)] if number % 5 == 0 else [])
         images.append((f"{first + number:06d}", crop, annotation(objects)))

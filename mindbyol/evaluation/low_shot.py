@@ -23,6 +23,7 @@ KEYS = (
 )
 check = stage_svms.check
 splits = stage_svms.splits
+check_subject = stage_svms.check_subject
 
 
 def check_data(recipe, sources):

@@ -5,6 +5,7 @@ A protocol is a module of this folder with
     KEYS, check(recipe)             its keys, and what can be wrong without the data
     splits(recipe)                  {role: split}; the images of the last role are scored, the others learned from
     check_data(recipe, sources)     what can be wrong with the data, before any hour is spent; sources by role
+    check_subject(recipe, subject)  if it is there: what can be wrong with a subject, such as stages it has not got
     run(recipe, subject, sources, tools)    yields (name, value): the scores of one subject; see `Scored` and `Tools`
 """
 
@@ -49,6 +50,8 @@ class Evaluation:
         }
         protocol.check_data(recipe, self.sources)
         self.subjects = subjects.open_all(recipe)
+        for subject in self.subjects if hasattr(protocol, "check_subject") else ():
+            protocol.check_subject(recipe, subject)
 
     def run(self):
         """Scores one subject after the other; rank 0 writes.

@@ -51,6 +51,20 @@ def splits(recipe):
     return {"train": recipe.train_split, "test": recipe.val_split}
 
 
+def check_subject(recipe, subject):
+    """Has the backbone the layers that are asked for? If not, a ValueError names those that it has."""
+    read_out_of(recipe, subject)
+
+
+def read_out_of(recipe, subject):
+    """The layers to score (StageReadOut); None of raw pixels.
+
+    Raises:
+        ValueError: The backbone has not got a layer that is asked for.
+    """
+    return None if subject.backbone is None else StageReadOut(layers_of(subject.backbone, recipe.layers))
+
+
 def check_classes(sources, positives, negatives, advice):
     """Have the data what every SVM needs?
 
@@ -72,8 +86,7 @@ def check_classes(sources, positives, negatives, advice):
     names = train.class_names
     if len(names) < 2:
         raise ValueError(f"dataset: {train.description}: an SVM tells a class from others, and there are none")
-    needed = {train: (positives, negatives(len(names))), test: (1, 1)}
-    for source, numbers in needed.items():
+    for source, numbers in ((train, (positives, negatives(len(names)))), (test, (1, 1))):
         columns = class_columns(source.labels, len(names))
         for value, number, what in zip((1, 0), numbers, ("with it", "without it")):
             count = (columns == value).sum(0)
@@ -129,11 +142,8 @@ def score_layers(recipe, subject, sources, tools, score, count):
 
     Yields:
         tuple[str, ndarray]: The layer, and the numbers of all classes (classes, count) float64.
-
-    Raises:
-        ValueError: The backbone has not got a layer that is asked for.
     """
-    read_out = None if subject.backbone is None else StageReadOut(layers_of(subject.backbone, recipe.layers))
+    read_out = read_out_of(recipe, subject)
     names = sources["train"].class_names
     kept = Kept(recipe.features_dir, f"{recipe.task}-{subject.name}", _facts(recipe, subject, sources))
     mine = list(range(len(names))[tools.share(len(names))])

@@ -12,6 +12,7 @@ logger = logging.getLogger(__name__)
 KEYS = stage_svms.KEYS
 check = stage_svms.check
 splits = stage_svms.splits
+check_subject = stage_svms.check_subject
 
 
 def check_data(recipe, sources):

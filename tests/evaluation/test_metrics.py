@@ -3,6 +3,7 @@ import pytest
 
 from mindbyol.evaluation.metrics import (
     average_precision_11_point,
+    average_precision_area,
     mean_average_precision_11_point,
     mean_per_class,
     top1,
@@ -45,3 +46,14 @@ def test_equal_scores_stay_in_order_and_classes_are_averaged():
     assert mean_average_precision_11_point(np.zeros((2, 2)), np.array([[1, 0], [0, 1]])) == 75
     with pytest.raises(ValueError, match="needs a positive"):
         average_precision_11_point(same, np.array([0, -1]))
+
+
+def test_area_by_hand():
+    # Ranked: +, -, -, +, left out, +, -: precision 1, then 2/4 and 3/5, of which the later one is the better.
+    scores = np.array([0.9, 0.8, 0.7, 0.65, 0.6, 0.5, 0.4])
+    labels = np.array([1, 0, 0, 1, -1, 1, 0])
+    order = np.array([3, 5, 0, 6, 2, 4, 1])
+    expected = 100 * (1 / 3 * 1 + 1 / 3 * 3 / 5 + 1 / 3 * 3 / 5)
+    assert average_precision_area(scores[order], labels[order]) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="needs a positive"):
+        average_precision_area(scores, np.zeros(7))

@@ -12,7 +12,8 @@ from sklearn.svm import LinearSVC
 
 from mindbyol.config import parse_args
 from mindbyol.data.sources import create_source, evenly_spaced
-from mindbyol.evaluation import low_shot, stage_svms, svm
+from mindbyol.evaluation import low_shot, svm
+from mindbyol.evaluation.runner import Evaluation
 from mindbyol.evaluation.stage_svms import class_columns
 from mindbyol.evaluation.subjects import Scored
 from mindbyol.evaluation.tools import Tools
@@ -229,8 +230,7 @@ def test_the_images_that_are_learned_from_are_not_scored():
         open_recipe("svm", "--val_split", "train")
 
 
-def test_layers_that_the_backbone_has_not_got(sources):
-    backbone = SimpleNamespace(map_names=("stem", "stage1"), map_sides=(8, 4), map_channels=(2, 2))
-    recipe = open_recipe("svm", "--layers", "feature2", "feature5")
-    with pytest.raises(ValueError, match="^layers: this backbone has no feature5, only feature1, feature2"):
-        next(stage_svms.score_layers(recipe, Scored("trained", backbone), sources, None, None, 1))
+def test_layers_that_the_backbone_has_not_got_are_refused_before_any_work():
+    recipe = open_recipe("svm", "--model", "resnet18", "--stages", 1, "--image_resize", 32, "--layers", "feature5")
+    with pytest.raises(ValueError, match="^layers: this backbone has no feature5, only feature1, feature2: "):
+        Evaluation(recipe, svm)

@@ -61,7 +61,7 @@ def run(folder, code=0, **recipe):
     return output
 
 
-def _free_port():
+def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -81,14 +81,14 @@ def _start_ranks(command, folder, recipe):
 
 def start_msrun(folder, ranks=2, **recipe):
     """Several processes on this machine; worker logs go beside `folder`."""
-    command = ["msrun", f"--worker_num={ranks}", f"--local_worker_num={ranks}", f"--master_port={_free_port()}"]
+    command = ["msrun", f"--worker_num={ranks}", f"--local_worker_num={ranks}", f"--master_port={free_port()}"]
     command += [f"--log_dir={folder}_log", "--join=True", "--cluster_time_out=120"]
     return _start_ranks(command, folder, recipe)
 
 
 def start_launcher(folder, ranks=2, **recipe):
     """The same by the launch script."""
-    command = ["env", f"MASTER_PORT={_free_port()}", f"LOG_DIR={folder}_log"]
+    command = ["env", f"MASTER_PORT={free_port()}", f"LOG_DIR={folder}_log"]
     command += ["bash", "scripts/run_distribute_train_ascend.sh", str(ranks)]
     return _start_ranks(command, folder, recipe)
 
