@@ -141,6 +141,7 @@ def test_cached_features_give_what_images_without_augmentation_give(backbone, tm
     assert lines(tmp_path / "cached")[1] == lines(tmp_path / "streamed")[1]
 
 
+@pytest.mark.slow
 def test_shuffled_labels_are_scored_as_chance(backbone, tmp_path, monkeypatch):
     opened = classification.source_from_args
 

@@ -75,6 +75,7 @@ def test_heads_learn_the_same_together_and_alone():
             np.testing.assert_allclose(alone[name], expected, rtol=1e-6, atol=1e-7, err_msg=f"{layer} {name}")
 
 
+@pytest.mark.slow
 def test_rates_in_one_pass_are_those_of_runs_of_their_own():
     def network(heads):
         backbone = create_backbone("resnet18", image_size=16, stages=1)
