@@ -1,4 +1,4 @@
-"""Scores each stage of a frozen backbone by a linear classifier: train.py trains all together, validate.py scores them."""
+"""Scores each stage of a frozen backbone by a linear classifier: train.py trains them all, validate.py scores them."""
 
 from mindspore import nn, ops
 
