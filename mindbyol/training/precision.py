@@ -36,6 +36,7 @@ def set_precision(network, cells, level, dtype):
         return
     if dtype == "bfloat16" and ms.get_context("device_target") == "CPU":
         raise ValueError("amp_dtype: MindSpore has no bfloat16 convolution on the CPU; use float16, or amp_level O0")
+    on_ascend = ms.get_context("device_target") == "Ascend"
     dtype = getattr(ms, dtype)
     names = {id(parameter): parameter.name for parameter in network.get_parameters()}
     for parent, name in cells:
@@ -44,7 +45,17 @@ def set_precision(network, cells, level, dtype):
             replace_cells(cell, (nn.Conv2d, nn.Dense), lambda layer: _HalfLayer(layer, dtype))
             continue
         # O3's own batch norm keeps float32 parameters; the synchronised one is made of operators, which would not.
-        keep = [SyncBatchNorm] + (amp.get_black_list() if level == "O2" else [])
+        # Ascend's kernels for it take x as it comes, and the rest in float32.
+        keep = ([] if on_ascend else [SyncBatchNorm]) + (amp.get_black_list() if level == "O2" else [])
         setattr(parent, name, amp.custom_mixed_precision(cell, black_list=keep, dtype=dtype))
+        if on_ascend:
+            _leave_uncast(cell)
     for parameter in network.get_parameters():  # the wrappers that amp puts around cells would be in the names
         parameter.name = names[id(parameter)]
+
+
+def _leave_uncast(network):
+    """Takes amp's casts from synchronised batch norms: running statistics would go to copies of the parameters."""
+    for _, cell in network.cells_and_names():
+        if isinstance(cell, SyncBatchNorm):
+            cell.add_flags_recursive(fp16=False, fp32=False, bf16=False)
