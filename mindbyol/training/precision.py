@@ -3,7 +3,7 @@
 import mindspore as ms
 from mindspore import amp, nn
 
-from mindbyol.training.batch_norm import SyncBatchNorm
+from mindbyol.training.batch_norm import BatchNormOfViews
 from mindbyol.training.cells import replace_cells
 
 
@@ -44,9 +44,8 @@ def set_precision(network, cells, level, dtype):
         if level == "O1":
             replace_cells(cell, (nn.Conv2d, nn.Dense), lambda layer: _HalfLayer(layer, dtype))
             continue
-        # O3's own batch norm keeps float32 parameters; the synchronised one is made of operators, which would not.
-        # Ascend's kernels for it take x as it comes, and the rest in float32.
-        keep = ([] if on_ascend else [SyncBatchNorm]) + (amp.get_black_list() if level == "O2" else [])
+        # Batch norms keep their parameters in float32 at every level; Ascend's kernels take x as it comes.
+        keep = ([] if on_ascend else [BatchNormOfViews]) + (amp.get_black_list() if level == "O2" else [])
         setattr(parent, name, amp.custom_mixed_precision(cell, black_list=keep, dtype=dtype))
         if on_ascend:
             _leave_uncast(cell)
@@ -55,7 +54,7 @@ def set_precision(network, cells, level, dtype):
 
 
 def _leave_uncast(network):
-    """Takes amp's casts from synchronised batch norms: running statistics would go to copies of the parameters."""
+    """Takes amp's casts from batch norms: running statistics would go to copies of the parameters."""
     for _, cell in network.cells_and_names():
-        if isinstance(cell, SyncBatchNorm):
+        if isinstance(cell, BatchNormOfViews):
             cell.add_flags_recursive(fp16=False, fp32=False, bf16=False)
