@@ -1,6 +1,6 @@
-"""Batch normalisation of batches that hold two views of each image: each view on its own, over all replicas.
+"""Batch normalisation over all replicas, and of batches that hold two views of each image, each view on its own.
 
-Images stand in such a batch as view 1 of the first, view 2 of the first, view 1 of the second, ... Read as (N, 2 C, ...)
+Images stand in a batch of two views as view 1 of the first, view 2 of the first, view 1 of the second, ... Read as (N, 2 C, ...)
 in the place of (2 N, C, ...), which copies nothing, it has the channels of both views side by side: a batch norm over
 2 C channels keeps the views apart, and its moments travel between replicas in one collective.
 """
@@ -137,7 +137,7 @@ class _NormalizeOnAscend(nn.Cell):
 
 
 class BatchNormOfViews(nn.Cell):
-    """Takes the place of an `nn.BatchNorm1d` or `nn.BatchNorm2d` and normalises each view with its own moments.
+    """Takes the place of an `nn.BatchNorm1d` or `nn.BatchNorm2d`: moments of each view on its own, of all replicas.
 
     Variance is E[x^2] - E[x]^2 as in Haiku. The running statistics move once a view, view 1 first, as if each had
     passed on its own; the running variance takes n / (n - 1) times the batch's, as MindSpore's own kernel does. Moments
@@ -145,12 +145,14 @@ class BatchNormOfViews(nn.Cell):
 
     Args:
         batch_norm (Cell): The cell to replace; its parameters are taken over, names and all.
+        views (int): How many views of each image a batch holds in train mode, interleaved; 1 for plain batches.
+        ranks (int): Replicas that take part: all of them.
 
     Inputs:
-        Tensor (2 N, C, ...), interleaved, in train mode; else (N, C, ...), any images.
+        Tensor (views * N, C, ...).
     """
 
-    def __init__(self, batch_norm):
+    def __init__(self, batch_norm, views, ranks=1):
         super().__init__()
         self.moving_mean = batch_norm.moving_mean
         self.moving_variance = batch_norm.moving_variance
@@ -160,9 +162,10 @@ class BatchNormOfViews(nn.Cell):
         self.axes = (0, 2, 3) if isinstance(batch_norm, nn.BatchNorm2d) else (0,)
         self.affine = ops.BatchNorm(is_training=False, epsilon=self.eps)
         new = batch_norm.momentum  # the new values' share: MindSpore's cells keep 1 - momentum there
-        self.old_share = (1 - new) ** VIEWS
-        self.shares = Tensor([[new * (1 - new) ** later] for later in reversed(range(VIEWS))], ms.float32)
-        self.over_ranks(1)
+        self.views = views
+        self.old_share = (1 - new) ** views
+        self.shares = Tensor([[new * (1 - new) ** later] for later in reversed(range(views))], ms.float32)
+        self.over_ranks(ranks)
 
     def over_ranks(self, ranks):
         """Makes the moments those of so many replicas."""
@@ -179,9 +182,11 @@ class BatchNormOfViews(nn.Cell):
             values = x.astype(ms.float32)
             y = self.affine(values, self.gamma, self.beta, self.moving_mean, self.moving_variance)[0]
             return y.astype(x.dtype)
-        channels = VIEWS * x.shape[1]
-        by_view = x.reshape((x.shape[0] // VIEWS, channels) + x.shape[2:])
-        y, mean, variance = self.normalize(by_view, ops.tile(self.gamma, (VIEWS,)), ops.tile(self.beta, (VIEWS,)))
+        channels = self.views * x.shape[1]
+        by_view = x.reshape((x.shape[0] // self.views, channels) + x.shape[2:])
+        y, mean, variance = self.normalize(
+            by_view, ops.tile(self.gamma, (self.views,)), ops.tile(self.beta, (self.views,))
+        )
         count = x.size // channels * self.ranks
         y = ops.depend(y, self.move(self.moving_mean, mean))
         y = ops.depend(y, self.move(self.moving_variance, variance * (count / (count - 1))))
@@ -189,26 +194,27 @@ class BatchNormOfViews(nn.Cell):
 
     def move(self, running, of_views):
         """running <- (1 - w) running + w view, for one view after the other; the sum of both written out."""
-        new = ops.reduce_sum(ops.stop_gradient(of_views).reshape(VIEWS, -1) * self.shares, 0)
+        new = ops.reduce_sum(ops.stop_gradient(of_views).reshape(self.views, -1) * self.shares, 0)
         return ops.assign(running, running * self.old_share + new)
 
 
 def separate_views(network):
-    """Replaces every batch norm of a network by `BatchNormOfViews`; parameters keep their names.
+    """Lets every batch norm of a network take interleaved batches of two views; parameters keep their names.
 
     Args:
         network (Cell): Changed in place.
     """
-    replace_cells(network, (nn.BatchNorm1d, nn.BatchNorm2d), BatchNormOfViews)
+    replace_cells(network, (nn.BatchNorm1d, nn.BatchNorm2d), lambda cell: BatchNormOfViews(cell, VIEWS))
 
 
 def synchronize(network, ranks):
-    """Lets every batch norm of a network, encoder and heads, online and target, use the moments of all replicas.
+    """Lets every batch norm of a network use the moments of all replicas; parameters keep their names.
 
     Args:
-        network (Cell): A network whose views were separated; changed in place.
+        network (Cell): Changed in place. Batch norms whose views were not separated take plain batches.
         ranks (int): Replicas that take part: all of them.
     """
+    replace_cells(network, (nn.BatchNorm1d, nn.BatchNorm2d), lambda cell: BatchNormOfViews(cell, 1, ranks))
     for _, cell in network.cells_and_names():
         if isinstance(cell, BatchNormOfViews):
             cell.over_ranks(ranks)

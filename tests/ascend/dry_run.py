@@ -36,7 +36,7 @@ _PEAK = re.compile(r"Actual peak memory usage \(with fragments\): (\d+)M")
 _ON_CPU = re.compile(r"primitive_target: CPU, node name: (\S+)")
 _REFUSED = re.compile(r"(?:operator selection failed.*node is |Unsupported op type on acl, node name: )(\S+)")
 _PYTHON = re.compile(r"ValueNode<Primitive> PyExecute")
-_CUT = re.compile(r"Compile cut segment, the cut node: (\S+)")
+_CUT = re.compile(r"Compile cut segment, the cut node: ([^\s{]+)\{\[0\]: ValueNode<Primitive> Switch")
 _GE_REFUSES = re.compile(r"^\[ERROR\].* CheckGraph\] (.*)")
 _ERROR = re.compile(r"^\w*(?:Error|Exception): .*")
 
