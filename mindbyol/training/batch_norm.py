@@ -1,8 +1,8 @@
 """Batch normalisation over all replicas, and of batches that hold two views of each image, each view on its own.
 
-Images stand in a batch of two views as view 1 of the first, view 2 of the first, view 1 of the second, ... Read as (N, 2 C, ...)
-in the place of (2 N, C, ...), which copies nothing, it has the channels of both views side by side: a batch norm over
-2 C channels keeps the views apart, and its moments travel between replicas in one collective.
+Images stand in a batch of two views as view 1 of the first, view 2 of the first, view 1 of the second, ... Read as
+(N, 2 C, ...) in the place of (2 N, C, ...), which copies nothing, it has the channels of both views side by side: a
+batch norm over 2 C channels keeps the views apart, and its moments travel between replicas in one collective.
 """
 
 import mindspore as ms

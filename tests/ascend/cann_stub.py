@@ -2,7 +2,7 @@
 
 MindSpore's wheel for x86-64 carries its Ascend plugin, which cannot be loaded where CANN's libraries are missing. Under
 MS_SIMULATION_LEVEL=1 it calls them, but needs little of what they do. So each function that it asks for becomes a few
-lines of assembly that say "done", "nothing" or "an empty one of these"; only what a caller goes on to use is told apart.
+lines of assembly that say "done", "nothing" or "an empty one of these".
 """
 
 import platform
