@@ -74,7 +74,7 @@ class _NormalizeOverRanks(nn.Cell):
         self.axes = axes
         self.eps = eps
         self.ranks = ranks
-        self.all_reduce = ops.AllReduce()
+        self.all_reduce = ops.AllReduce() if ranks > 1 else nn.Identity()
         self.affine = ops.BatchNorm(is_training=False, epsilon=eps)  # (x - mean) / sqrt(variance + eps) * scale + bias
 
     def construct(self, x, gamma, beta):
@@ -170,12 +170,13 @@ class BatchNormOfViews(nn.Cell):
     def over_ranks(self, ranks):
         """Makes the moments those of so many replicas."""
         self.ranks = ranks
-        if ms.get_context("device_target") == "Ascend":
+        target = ms.get_context("device_target")
+        if target == "Ascend":
             self.normalize = _NormalizeOnAscend(self.eps, ranks)
-        elif ranks > 1:
-            self.normalize = _NormalizeOverRanks(self.axes, self.eps, ranks)
-        else:
+        elif target == "CPU" and ranks == 1:
             self.normalize = _Normalize(self.eps)
+        else:
+            self.normalize = _NormalizeOverRanks(self.axes, self.eps, ranks)
 
     def construct(self, x):
         if not self.training:

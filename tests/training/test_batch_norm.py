@@ -61,16 +61,10 @@ def test_running_statistics_take_view_1_first():
     assert float(cell.moving_variance[0]) == pytest.approx(0.5 * (0.5 * 1 + 0.5 * 2) + 0.5 * 8)
 
 
-def alone(cell):
-    """A batch norm over replicas, of which there is one."""
-    cell.all_reduce = nn.Identity()
-    return cell
-
-
 def test_the_variance_of_a_constant_channel_is_not_negative():
     x = Tensor(np.full((64, 1), 1000.1, np.float32))
     one, zero = Tensor([1.0], ms.float32), Tensor([0.0], ms.float32)
-    y, _, variance = alone(batch_norm._NormalizeOverRanks((0,), EPS, 1))(x, one, zero)
+    y, _, variance = batch_norm._NormalizeOverRanks((0,), EPS, 1)(x, one, zero)
     assert np.isfinite(y.asnumpy()).all() and float(variance[0]) >= 0
     assert float(batch_norm._variance(Tensor([[2.0], [3.9]], ms.float32))[0]) == 0
 
@@ -105,7 +99,7 @@ class Kernels:
 
 def test_the_way_of_ascend_is_that_of_the_cpu():
     ms.set_context(mode=ms.PYNATIVE_MODE)
-    ours = alone(batch_norm._NormalizeOverRanks((0, 2, 3), EPS, 1))
+    ours = batch_norm._NormalizeOverRanks((0, 2, 3), EPS, 1)
     ascend = batch_norm._NormalizeOnAscend(EPS, 1)
     ascend.moments, ascend.apply_moments = Kernels.stats, Kernels.elemt
     ascend.gradient_sums, ascend.gradient = Kernels.reduce_grad, Kernels.elemt_grad
