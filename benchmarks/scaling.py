@@ -17,10 +17,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np  # noqa: E402
 
 import mindspore as ms  # noqa: E402
-from mindspore import nn  # noqa: E402
 
 from mindbyol.config import parse_args  # noqa: E402
 from mindbyol.pretraining import create_byol  # noqa: E402
+from mindbyol.training.batch_norm import BatchNormOfViews  # noqa: E402
 
 FLOAT = 4
 MEGA = 1e6
@@ -30,7 +30,7 @@ def batch_norm_bytes(network):
     """Bytes all-reduced a batch: forward in all networks, backward in those that learn; twice, for two views."""
 
     def channels(cell):
-        norms = [c for _, c in cell.cells_and_names() if isinstance(c, (nn.BatchNorm1d, nn.BatchNorm2d))]
+        norms = [c for _, c in cell.cells_and_names() if isinstance(c, BatchNormOfViews)]
         return sum(c.gamma.size for c in norms)
 
     learning = channels(network.online) + channels(network.predictor)

@@ -23,7 +23,10 @@ import numpy as np  # noqa: E402
 import mindspore as ms  # noqa: E402
 from mindspore import Tensor, nn, ops  # noqa: E402
 
+from mindbyol.backbones import create_backbone  # noqa: E402
+from mindbyol.byol import Encoder  # noqa: E402
 from mindbyol.config import parse_args  # noqa: E402
+from mindbyol.heads import MLP  # noqa: E402
 from mindbyol.pretraining import create_byol, create_train_step  # noqa: E402
 from mindbyol.training.plan import Plan  # noqa: E402
 
@@ -45,11 +48,11 @@ def our_step(model, size, batch):
 class BarePasses(nn.Cell):
     """Two online passes with gradients, two target passes, and nothing else."""
 
-    def __init__(self, network):
+    def __init__(self, online, target):
         super().__init__(auto_prefix=False)
-        self.online = network.online
-        self.target = network.target
-        parameters = ms.ParameterTuple(network.online.trainable_params())
+        self.online = online
+        self.target = target
+        parameters = ms.ParameterTuple(online.trainable_params())
         self.value_and_grad = ops.value_and_grad(self.online_passes, None, parameters)
 
     def construct(self, view_1, view_2):
@@ -61,8 +64,14 @@ class BarePasses(nn.Cell):
         return ops.reduce_sum(self.online(view_1)[1]) + ops.reduce_sum(self.online(view_2)[1])
 
 
+def plain_encoder(model, size):
+    """With MindSpore's own batch norms: each view passes on its own."""
+    backbone = create_backbone(model, image_size=size)
+    return Encoder(backbone, MLP(backbone.num_features)).set_train()
+
+
 def bare_passes(model, size, batch):
-    passes = BarePasses(create_byol(recipe(model, size, batch)))
+    passes = BarePasses(*(plain_encoder(model, size) for _ in range(2)))
     views = [Tensor(images.astype(np.float32)) / 128 - 1 for images in random_views(size, batch)]
     return lambda: passes(*views)[0].asnumpy()
 

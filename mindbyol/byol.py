@@ -5,6 +5,7 @@ import numpy as np
 import mindspore as ms
 from mindspore import ParameterTuple, Tensor, nn, ops
 
+from mindbyol.training.batch_norm import interleave, separate, separate_views
 from mindbyol.training.schedules import target_tau
 from mindbyol.training.step import MeanOverRanks, TrainOneStep
 
@@ -130,7 +131,8 @@ class Encoder(nn.Cell):
 class BYOL(nn.Cell):
     """The loss of one batch of view pairs.
 
-    Each view passes through each network on its own, so that batch statistics are those of one view. The target is a
+    Both views pass through a network as one batch, in which batch norms keep them apart: statistics are those of one
+    view, and running ones move once for each. The target is a
     twin with its own parameters: it normalises with its own batch statistics (it is in train mode), gets no gradient
     and is moved by `MoveTarget` alone. Parameters are named `online.backbone...`,
     `online.projector...`, `predictor...`, `target.backbone...`, `target.projector...` and `probe...`.
@@ -166,21 +168,19 @@ class BYOL(nn.Cell):
         self.statistics = ("byol_loss", "projection_std") + (("probe_loss", "probe_accuracy") if probe else ())
         for parameter in target.get_parameters():
             parameter.requires_grad = False
+        separate_views(self)
 
     def construct(self, view_1, view_2, label=None):
-        view_1, view_2 = self.normalize(view_1), self.normalize(view_2)
+        views = self.normalize(interleave(view_1, view_2))
 
-        representation_1, projection_1 = self.online(view_1)
-        projection_2 = self.online(view_2)[1]
-        prediction_1, prediction_2 = self.predictor(projection_1), self.predictor(projection_2)
-
-        target_projection_1 = self.target(view_1)[1]
-        target_projection_2 = self.target(view_2)[1]
+        representation, projection = self.online(views)
+        prediction_1, prediction_2 = separate(self.predictor(projection))
+        target_projection_1, target_projection_2 = separate(self.target(views)[1])
 
         loss = byol_loss(prediction_1, prediction_2, target_projection_1, target_projection_2)
-        statistics = (loss, projection_std(projection_1, self.mean_over_ranks))
+        statistics = (loss, projection_std(separate(projection)[0], self.mean_over_ranks))
         if self.probe is not None:
-            logits = self.probe(ops.stop_gradient(representation_1)).astype(ms.float32)
+            logits = self.probe(ops.stop_gradient(separate(representation)[0])).astype(ms.float32)
             probe_loss = ops.cross_entropy(logits, label)
             accuracy = ops.reduce_mean((ops.argmax(logits, -1) == label).astype(ms.float32))
             loss = loss + probe_loss

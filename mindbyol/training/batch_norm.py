@@ -1,13 +1,57 @@
-"""Batch normalisation with the statistics of all replicas, each view on its own."""
+"""Batch normalisation over all replicas, and of batches that hold two views of each image, each view on its own.
+
+Images stand in a batch of two views as view 1 of the first, view 2 of the first, view 1 of the second, ... Read as
+(N, 2 C, ...) in the place of (2 N, C, ...), which copies nothing, it has the channels of both views side by side: a
+batch norm over 2 C channels keeps the views apart, and its moments travel between replicas in one collective.
+"""
 
 import mindspore as ms
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
+from mindspore.ops import auto_generate
 
 from mindbyol.training.cells import replace_cells
 
+VIEWS = 2
+
+
+def interleave(view_1, view_2):
+    """Two views (N, ...) to one batch (2 N, ...): view 1 of the first image, view 2 of the first, and so on."""
+    return ops.stack((view_1, view_2), 1).reshape((VIEWS * view_1.shape[0],) + view_1.shape[1:])
+
+
+def separate(x):
+    """What a network made of an interleaved batch, (2 N, D), to that of view 1 and that of view 2, both (N, D)."""
+    both = x.reshape((x.shape[0] // VIEWS, VIEWS) + x.shape[1:])
+    return both[:, 0], both[:, 1]
+
+
+def _variance(means):
+    """E[x^2] - E[x]^2, which rounding can push below zero where a channel is nearly constant."""
+    return ops.maximum(means[1] - ops.square(means[0]), 0.0)
+
+
+class _Normalize(nn.Cell):
+    """(x - mean) / sqrt(variance + eps) * gamma + beta with the moments of x, by MindSpore's kernel for the CPU.
+
+    Inputs:
+        x, gamma, beta (Tensor): (N, C, ...), (C,), (C,).
+
+    Outputs:
+        Tuple of y in the type of x, mean and variance, both (C,), float32; through the moments no gradient flows.
+    """
+
+    def __init__(self, eps):
+        super().__init__()
+        self.batch_norm = ops.BatchNorm(is_training=True, epsilon=eps)
+
+    def construct(self, x, gamma, beta):
+        unused = ops.zeros_like(gamma)  # the kernel's own running statistics
+        y, _, _, mean, variance = self.batch_norm(x.astype(ms.float32), gamma, beta, unused, unused)
+        return y.astype(x.dtype), mean, variance
+
 
 class _NormalizeOverRanks(nn.Cell):
-    """(x - mean) / sqrt(variance + eps) * gamma + beta with moments over all replicas, and its gradient.
+    """The same with moments over all replicas, and its gradient, made of operators that every device has.
 
     With x^ the normalised x, n the values of a channel in all replicas, and sums over replicas too (Ioffe and Szegedy
     2015, section 3):
@@ -22,11 +66,7 @@ class _NormalizeOverRanks(nn.Cell):
         eps (float): Added to the variance.
         ranks (int): Replicas that take part.
 
-    Inputs:
-        x, gamma, beta (Tensor): (N, C, ...), (C,), (C,).
-
-    Outputs:
-        Tuple of y in the type of x, mean and variance, both (C,), float32; through the moments no gradient flows.
+    Inputs and outputs as of `_Normalize`.
     """
 
     def __init__(self, axes, eps, ranks):
@@ -34,14 +74,14 @@ class _NormalizeOverRanks(nn.Cell):
         self.axes = axes
         self.eps = eps
         self.ranks = ranks
-        self.all_reduce = ops.AllReduce()
+        self.all_reduce = ops.AllReduce() if ranks > 1 else nn.Identity()
         self.affine = ops.BatchNorm(is_training=False, epsilon=eps)  # (x - mean) / sqrt(variance + eps) * scale + bias
 
     def construct(self, x, gamma, beta):
         values = x.astype(ms.float32)
         sums = ops.stack((ops.reduce_sum(values, self.axes), ops.reduce_sum(ops.square(values), self.axes)))
         means = self.all_reduce(sums) / (x.size // x.shape[1] * self.ranks)
-        mean, variance = means[0], means[1] - ops.square(means[0])
+        mean, variance = means[0], _variance(means)
         return self.affine(values, gamma, beta, mean, variance)[0].astype(x.dtype), mean, variance
 
     def bprop(self, x, gamma, beta, out, dout):
@@ -57,53 +97,125 @@ class _NormalizeOverRanks(nn.Cell):
         return dx.astype(x.dtype), sums[1], sums[0]
 
 
-class SyncBatchNorm(nn.Cell):
-    """Takes the place of an `nn.BatchNorm1d` or `nn.BatchNorm2d` and normalises with the moments of the global batch.
+class _NormalizeOnAscend(nn.Cell):
+    """The same by Ascend's own kernels for it, which read x in half precision and compute in float32.
 
-    Made of AllReduce and arithmetic, since `nn.SyncBatchNorm` runs on Ascend only: one collective forward (sums and
-    sums of squares together) and one backward, in which gradients reach every replica's images through the shared
-    moments. Variance is E[x^2] - E[x]^2 as in Haiku; the running variance holds n / (n - 1) times that, as MindSpore's
-    own kernel has it on one device. Moments are float32 whatever the input.
+    One pass over x for its moments and one to normalise; backward one for the sums and one for dx. Made of arithmetic,
+    each would be several, through copies of x in float32. `nn.SyncBatchNorm` has such kernels too, but sends each sum
+    in a collective of its own.
+
+    Args:
+        eps, ranks: See `_NormalizeOverRanks`.
+
+    Inputs and outputs as of `_Normalize`.
+    """
+
+    def __init__(self, eps, ranks):
+        super().__init__()
+        self.eps = eps
+        self.ranks = ranks
+        self.all_reduce = ops.AllReduce() if ranks > 1 else nn.Identity()
+        self.moments = auto_generate.BatchNormStats()
+        self.apply_moments = auto_generate.BatchNormElemt()
+        self.gradient_sums = auto_generate.BatchNormReduceGrad()
+        self.gradient = auto_generate.BatchNormElemtGrad()
+
+    def construct(self, x, gamma, beta):
+        mean, scale = self.moments(x, self.eps)  # of this rank; scale is 1 / sqrt(variance + eps)
+        square = ops.reciprocal(ops.square(scale)) - self.eps + ops.square(mean)
+        means = self.all_reduce(ops.stack((mean, square))) / self.ranks
+        mean, variance = means[0], _variance(means)
+        return self.apply_moments(x, gamma, beta, mean, ops.rsqrt(variance + self.eps), self.eps), mean, variance
+
+    def bprop(self, x, gamma, beta, out, dout):
+        _, mean, variance = out
+        scale = ops.rsqrt(variance + self.eps)
+        sum_dy, sum_dy_x, dgamma, dbeta = self.gradient_sums(dout[0], x, mean, scale, gamma, True, True, True)
+        sums = self.all_reduce(ops.stack((sum_dy, sum_dy_x)))
+        counts = ops.fill(ms.float32, (self.ranks,), x.size // x.shape[1])
+        return self.gradient(dout[0], x, mean, scale, gamma, sums[0], sums[1], counts), dgamma, dbeta
+
+
+class BatchNormOfViews(nn.Cell):
+    """Takes the place of an `nn.BatchNorm1d` or `nn.BatchNorm2d`: moments of each view on its own, of all replicas.
+
+    Variance is E[x^2] - E[x]^2 as in Haiku. The running statistics move once a view, view 1 first, as if each had
+    passed on its own; the running variance takes n / (n - 1) times the batch's, as MindSpore's own kernel does. Moments
+    are float32 whatever the input.
 
     Args:
         batch_norm (Cell): The cell to replace; its parameters are taken over, names and all.
+        views (int): How many views of each image a batch holds in train mode, interleaved; 1 for plain batches.
         ranks (int): Replicas that take part: all of them.
+
+    Inputs:
+        Tensor (views * N, C, ...).
     """
 
-    def __init__(self, batch_norm, ranks):
+    def __init__(self, batch_norm, views, ranks=1):
         super().__init__()
-        self.gamma = batch_norm.gamma
-        self.beta = batch_norm.beta
         self.moving_mean = batch_norm.moving_mean
         self.moving_variance = batch_norm.moving_variance
+        self.gamma = batch_norm.gamma
+        self.beta = batch_norm.beta
         self.eps = batch_norm.eps
-        self.new_weight = batch_norm.momentum  # MindSpore's cells keep 1 - momentum there
+        self.axes = (0, 2, 3) if isinstance(batch_norm, nn.BatchNorm2d) else (0,)
+        self.affine = ops.BatchNorm(is_training=False, epsilon=self.eps)
+        new = batch_norm.momentum  # the new values' share: MindSpore's cells keep 1 - momentum there
+        self.views = views
+        self.old_share = (1 - new) ** views
+        self.shares = Tensor([[new * (1 - new) ** later] for later in reversed(range(views))], ms.float32)
+        self.over_ranks(ranks)
+
+    def over_ranks(self, ranks):
+        """Makes the moments those of so many replicas."""
         self.ranks = ranks
-        axes = (0, 2, 3) if isinstance(batch_norm, nn.BatchNorm2d) else (0,)
-        self.normalize = _NormalizeOverRanks(axes, self.eps, ranks)
+        target = ms.get_context("device_target")
+        if target == "Ascend":
+            self.normalize = _NormalizeOnAscend(self.eps, ranks)
+        elif target == "CPU" and ranks == 1:
+            self.normalize = _Normalize(self.eps)
+        else:
+            self.normalize = _NormalizeOverRanks(self.axes, self.eps, ranks)
 
     def construct(self, x):
-        if self.training:
-            y, mean, variance = self.normalize(x, self.gamma, self.beta)
-            count = x.size // x.shape[1] * self.ranks
-            unbiased = ops.stop_gradient(variance) * (count / (count - 1))
-            moved_mean = self.moving_mean + self.new_weight * (ops.stop_gradient(mean) - self.moving_mean)
-            moved_variance = self.moving_variance + self.new_weight * (unbiased - self.moving_variance)
-            y = ops.depend(y, ops.assign(self.moving_mean, moved_mean))
-            return ops.depend(y, ops.assign(self.moving_variance, moved_variance))
-        values = x.astype(ms.float32)
-        y = self.normalize.affine(values, self.gamma, self.beta, self.moving_mean, self.moving_variance)[0]
-        return y.astype(x.dtype)
+        if not self.training:
+            values = x.astype(ms.float32)
+            y = self.affine(values, self.gamma, self.beta, self.moving_mean, self.moving_variance)[0]
+            return y.astype(x.dtype)
+        channels = self.views * x.shape[1]
+        by_view = x.reshape((x.shape[0] // self.views, channels) + x.shape[2:])
+        y, mean, variance = self.normalize(
+            by_view, ops.tile(self.gamma, (self.views,)), ops.tile(self.beta, (self.views,))
+        )
+        count = x.size // channels * self.ranks
+        y = ops.depend(y, self.move(self.moving_mean, mean))
+        y = ops.depend(y, self.move(self.moving_variance, variance * (count / (count - 1))))
+        return y.reshape(x.shape)
+
+    def move(self, running, of_views):
+        """running <- (1 - w) running + w view, for one view after the other; the sum of both written out."""
+        new = ops.reduce_sum(ops.stop_gradient(of_views).reshape(self.views, -1) * self.shares, 0)
+        return ops.assign(running, running * self.old_share + new)
 
 
-def synchronize(network, ranks):
-    """Replaces every batch norm of a network, encoder and heads, online and target, by `SyncBatchNorm`.
+def separate_views(network):
+    """Lets every batch norm of a network take interleaved batches of two views; parameters keep their names.
 
     Args:
         network (Cell): Changed in place.
-        ranks (int): Replicas that take part.
-
-    Returns:
-        int: How many were replaced.
     """
-    return replace_cells(network, (nn.BatchNorm1d, nn.BatchNorm2d), lambda cell: SyncBatchNorm(cell, ranks))
+    replace_cells(network, (nn.BatchNorm1d, nn.BatchNorm2d), lambda cell: BatchNormOfViews(cell, VIEWS))
+
+
+def synchronize(network, ranks):
+    """Lets every batch norm of a network use the moments of all replicas; parameters keep their names.
+
+    Args:
+        network (Cell): Changed in place. Batch norms whose views were not separated take plain batches.
+        ranks (int): Replicas that take part: all of them.
+    """
+    replace_cells(network, (nn.BatchNorm1d, nn.BatchNorm2d), lambda cell: BatchNormOfViews(cell, 1, ranks))
+    for _, cell in network.cells_and_names():
+        if isinstance(cell, BatchNormOfViews):
+            cell.over_ranks(ranks)

@@ -3,7 +3,7 @@
 import mindspore as ms
 from mindspore import amp, nn
 
-from mindbyol.training.batch_norm import SyncBatchNorm
+from mindbyol.training.batch_norm import BatchNormOfViews
 from mindbyol.training.cells import replace_cells
 
 
@@ -36,6 +36,7 @@ def set_precision(network, cells, level, dtype):
         return
     if dtype == "bfloat16" and ms.get_context("device_target") == "CPU":
         raise ValueError("amp_dtype: MindSpore has no bfloat16 convolution on the CPU; use float16, or amp_level O0")
+    on_ascend = ms.get_context("device_target") == "Ascend"
     dtype = getattr(ms, dtype)
     names = {id(parameter): parameter.name for parameter in network.get_parameters()}
     for parent, name in cells:
@@ -43,10 +44,19 @@ def set_precision(network, cells, level, dtype):
         if level == "O1":
             replace_cells(cell, (nn.Conv2d, nn.Dense), lambda layer: _HalfLayer(layer, dtype))
             continue
-        # O3's own batch norm keeps float32 parameters; the synchronised one is made of operators, which would not.
-        keep = [SyncBatchNorm] + (amp.get_black_list() if level == "O2" else [])
+        # Batch norms keep their parameters in float32 at every level; Ascend's kernels take x as it comes.
+        keep = ([] if on_ascend else [BatchNormOfViews]) + (amp.get_black_list() if level == "O2" else [])
         if dtype == ms.bfloat16:  # of which Ascend has no max-pool
             keep.append(nn.MaxPool2d)
         setattr(parent, name, amp.custom_mixed_precision(cell, black_list=keep, dtype=dtype))
+        if on_ascend:
+            _leave_uncast(cell)
     for parameter in network.get_parameters():  # the wrappers that amp puts around cells would be in the names
         parameter.name = names[id(parameter)]
+
+
+def _leave_uncast(network):
+    """Takes amp's casts from batch norms: running statistics would go to copies of the parameters."""
+    for _, cell in network.cells_and_names():
+        if isinstance(cell, BatchNormOfViews):
+            cell.add_flags_recursive(fp16=False, fp32=False, bf16=False)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import mindspore as ms
-from mindspore import Tensor, nn
+from mindspore import Tensor
 
 from mindbyol.byol import BYOLTrainOneStep
 from mindbyol.pretraining import create_train_step
+from mindbyol.training.batch_norm import BatchNormOfViews
 from mindbyol.training.log import NonFiniteLoss, TrainLog
 from mindbyol.training.optimizer import create_optimizer
 from mindbyol.training.overflows import WatchOverflows
@@ -28,7 +29,7 @@ def frozen_network(seed=3):
     ms.set_seed(seed)
     network = tiny_network()
     for _, cell in network.cells_and_names():
-        if isinstance(cell, (nn.BatchNorm1d, nn.BatchNorm2d)):
+        if isinstance(cell, BatchNormOfViews):
             cell.set_train(False)
     return network
 
