@@ -22,11 +22,12 @@ import numpy as np
 from mindbyol.data.binary_files import BinaryFiles, Digits
 from mindbyol.data.decode import BadImage
 from mindbyol.data.file_index import index_images
+from mindbyol.data.idx_files import IdxFiles
 from mindbyol.data.image_list import index_list
 from mindbyol.data.mindrecord import MindRecordFiles
 from mindbyol.data.names import printable
 
-DATASETS = ("imagenet", "folder", "cifar10", "cifar100", "stl10", "digits", "mindrecord")
+DATASETS = ("imagenet", "folder", "cifar10", "cifar100", "stl10", "mnist", "digits", "mindrecord")
 MAX_FILE_BYTES = 2**30  # Of an image file. The largest image that is decoded, as a 16-bit TIFF, fits.
 
 
@@ -39,7 +40,8 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
             `relative/path label`, the paths below `data_dir` or `data_dir/split`;
             "folder": images without labels at any depth under `data_dir/split`, or under `data_dir` itself when the
             split is "train" and there is no such sub-folder, or is ".";
-            "cifar10", "cifar100", "stl10": their published binary files; "digits": scikit-learn's;
+            "cifar10", "cifar100", "stl10": their published binary files; "mnist": IDX files as MNIST and Fashion-MNIST
+            are published; "digits": scikit-learn's;
             "mindrecord": what scripts/make_mindrecord.py wrote.
         data_dir (str): Folder of the data set; "digits" needs none.
         split (str): Which part of the data set.
@@ -72,6 +74,8 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
             source = _open_folder(Path(data_dir), split)
         elif dataset == "mindrecord":
             source = MindRecordFiles(data_dir, split)
+        elif dataset == "mnist":
+            source = IdxFiles(data_dir, split)
         else:
             source = BinaryFiles(dataset, data_dir, split, download)
     if num_samples is not None:
