@@ -12,13 +12,15 @@ from mindbyol.config.common import (
     IMAGES,
     MIXED_PRECISION,
     OPTIMIZER,
+    PRETRAINED_FROM,
     RUN,
     SCHEDULER,
     SYSTEM,
     check_images,
+    check_optimizer,
     warn_of_unused,
 )
-from mindbyol.config.keys import Changes, Group, Key, path
+from mindbyol.config.keys import Group, Key
 from mindbyol.config.values import FRACTION, boolean, number
 from mindbyol.data import pretrain_loader_from_args, source_from_args, two_view_transform_from_args
 from mindbyol.data.views import JITTER_OPERATIONS, PER_VIEW
@@ -51,13 +53,7 @@ BYOL_KEYS = Group(
         Key("projection_size", 256, HEAD_WIDTH, "width of projections and predictions"),
         Key("predictor_hidden_size", 4096, HEAD_WIDTH, "hidden width of the predictor"),
         Key("probe", True, boolean, "trains a linear classifier beside BYOL where there are labels, to watch it"),
-        Key(
-            "pretrained_from",
-            None,
-            path,
-            "start from another project's checkpoint, with its padding",
-            Changes.PATHS,
-        ),
+        PRETRAINED_FROM,
     ),
 )
 
@@ -70,6 +66,7 @@ COLLAPSE = 0.1
 def check(recipe):
     """Everything that can be wrong without the data; a ValueError names the key."""
     check_images(recipe)
+    check_optimizer(recipe)
     two_view_transform_from_args(recipe)
     warn_of_unused(recipe)
 

@@ -12,6 +12,7 @@ from mindbyol.command import quoted
 TASKS = {
     "byol": "mindbyol.pretraining",
     "knn": "mindbyol.evaluation.knn",
+    "linear": "mindbyol.linear",
 }
 OF_RECIPES = "byol"  # the task of a recipe that names none
 _DEFAULTS = {"train": "byol", "validate": "knn"}

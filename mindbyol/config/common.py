@@ -131,6 +131,10 @@ BACKBONE = Group(
     ),
 )
 
+PRETRAINED_FROM = Key(
+    "pretrained_from", None, path, "start from another project's checkpoint, with its padding", Changes.PATHS
+)
+
 RUN = Group(
     "Run parameters",
     (
@@ -169,13 +173,27 @@ OPTIMIZER = Group(
             "weight_decay",
             1e-6,
             number(float, 0, 1, why="more outweighs every gradient"),
-            "pull of the weights towards 0; biases and norms have none",
+            "pull of the weights towards 0",
         ),
+        Key(
+            "filter_bias_and_bn",
+            True,
+            boolean,
+            "biases and norms have no weight decay and, in lars, no trust ratio, but the plain gradient",
+        ),
+        Key("use_nesterov", False, boolean, "sgd: looks ahead by the momentum"),
         Key(
             "trust_coefficient",
             1e-3,
             number(float, maximum=1000, above=0, why="a step in units of the weights"),
             "lars: size of an update as a share of the weights' own size",
+        ),
+        Key(
+            "lars_rule",
+            "deepmind",
+            str,
+            "lars: DeepMind's rule, or mmcv's, with another denominator and the rate inside the momentum",
+            choices=("deepmind", "mmcv"),
         ),
     ),
 )
@@ -183,11 +201,31 @@ OPTIMIZER = Group(
 SCHEDULER = Group(
     "Scheduler parameters",
     (
-        Key("scheduler", "cosine_decay", str, "how the rate falls after the warm-up", choices=("cosine_decay",)),
+        Key(
+            "scheduler",
+            "cosine_decay",
+            str,
+            "how the rate falls after the warm-up",
+            choices=("cosine_decay", "multi_step_decay"),
+        ),
         Key("base_lr", 0.2, NOT_NEGATIVE, "highest learning rate for 256 images a step, scaled with effective_batch"),
         Key("lr", None, NOT_NEGATIVE, "highest learning rate itself, not scaled, as in MindCV; instead of base_lr"),
         Key("min_lr", 0.0, NOT_NEGATIVE, "learning rate of the last step"),
         Key("warmup_epochs", 10.0, NOT_NEGATIVE, "epochs in which the rate rises linearly from 0"),
+        Key(
+            "lr_epoch_stair",
+            False,
+            boolean,
+            "cosine_decay: the rate changes from epoch to epoch, not from step to step",
+        ),
+        Key(
+            "multi_step_decay_milestones",
+            (30, 60, 90),
+            COUNT,
+            "multi_step_decay: epochs after which the rate is multiplied by decay_rate, in ascending order",
+            nargs="+",
+        ),
+        Key("decay_rate", 0.1, number(float, 0, 1, above=0), "multi_step_decay: what the rate is multiplied by"),
     ),
 )
 
@@ -246,9 +284,24 @@ def check_images(recipe):
         )
 
 
+def check_optimizer(recipe):
+    """What can be wrong between the keys of optimizer and scheduler.
+
+    Raises:
+        ValueError: Milestones are not in order, or Nesterov is asked for without a momentum.
+    """
+    milestones = recipe.multi_step_decay_milestones
+    if list(milestones) != sorted(set(milestones)):
+        raise ValueError(f"multi_step_decay_milestones: {' '.join(map(str, milestones))} do not ascend")
+    if recipe.opt == "sgd" and recipe.use_nesterov and recipe.momentum == 0:
+        raise ValueError("use_nesterov: looks ahead by the momentum, which is 0; set momentum, such as 0.9")
+
+
 def warn_of_unused(recipe):
     """Says where of two keys that were given only one counts."""
     if recipe.lr is not None and "base_lr" in recipe.given:
         logger.warning(f"base_lr: {recipe.base_lr:g} is not used: lr {recipe.lr:g} is given, and is the peak itself")
+    if recipe.use_nesterov and recipe.opt != "sgd":
+        logger.warning(f"use_nesterov: is not used: opt is {recipe.opt}, and only sgd has it")
     if recipe.amp_level == "O0" and "amp_dtype" in recipe.given:
         logger.warning(f"amp_dtype: {recipe.amp_dtype} is not used: amp_level O0 computes in float32")

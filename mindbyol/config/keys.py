@@ -1,7 +1,7 @@
 """What a key of a recipe is: its name, default, parser and help, and whether another value gives other results."""
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Callable, NamedTuple, Optional, Union
 
@@ -98,6 +98,33 @@ class Group(NamedTuple):
     title: str
     keys: tuple
     description: Optional[str] = None
+
+    def with_defaults(self, **defaults):
+        """The same keys with a task's own defaults.
+
+        Args:
+            **defaults: Value by key; lists are tuples.
+
+        Raises:
+            KeyError: There is no such key in the group.
+        """
+        self._check_known(defaults)
+        keys = (replace(key, default=defaults[key.name]) if key.name in defaults else key for key in self.keys)
+        return self._replace(keys=tuple(keys))
+
+    def without(self, *names):
+        """The group without the keys that mean nothing to a task.
+
+        Raises:
+            KeyError: There is no such key in the group.
+        """
+        self._check_known(names)
+        return self._replace(keys=tuple(key for key in self.keys if key.name not in names))
+
+    def _check_known(self, names):
+        unknown = set(names) - {key.name for key in self.keys}
+        if unknown:
+            raise KeyError(f"{self.title}: there is no key {', '.join(sorted(unknown))}")
 
 
 def plain(value):

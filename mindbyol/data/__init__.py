@@ -5,6 +5,7 @@ The functions here turn the recipe (see `config.parse_args`) into these objects.
 
 from mindbyol.data.decode import DataError  # noqa: F401  (what a loader raises in the middle of a run)
 from mindbyol.data.loader import EvalLoader, LoaderSettings, PretrainLoader
+from mindbyol.data.one_view import OneViewTransform
 from mindbyol.data.sources import create_source
 from mindbyol.data.views import PER_VIEW, EvalTransform, TwoViewTransform
 
@@ -20,6 +21,14 @@ def two_view_transform_from_args(args):
     return TwoViewTransform(args.image_resize, args.interpolation, args.jitter, **per_view)
 
 
+def one_view_transform_from_args(args):
+    """The augmentation of a recipe that trains with labels."""
+    of_view = {key: getattr(args, key) for key in ("scale", "ratio", "hflip", "color_jitter", "color_jitter_prob")}
+    return OneViewTransform(
+        args.image_resize, args.interpolation, args.jitter, args.train_crop, args.crop_pct, args.lighting, **of_view
+    )
+
+
 def eval_transform_from_args(args):
     """The evaluation preprocessing of the recipe."""
     return EvalTransform(args.image_resize, args.crop_pct, args.interpolation)
@@ -27,8 +36,13 @@ def eval_transform_from_args(args):
 
 def pretrain_loader_from_args(args, source, rank=0, ranks=1, batches_per_epoch=None, start_batch=0):
     """The loader of a pretraining run; see `PretrainLoader` for the arguments that the recipe does not give."""
-    settings = _loader_settings(args, rank, ranks, args.ckpt_save_dir)
     transform = two_view_transform_from_args(args)
+    return train_loader_from_args(args, source, transform, rank, ranks, batches_per_epoch, start_batch)
+
+
+def train_loader_from_args(args, source, transform, rank=0, ranks=1, batches_per_epoch=None, start_batch=0):
+    """The loader of a run that trains on what `transform` makes of images; see `PretrainLoader`."""
+    settings = _loader_settings(args, rank, ranks, args.ckpt_save_dir)
     return PretrainLoader(source, transform, settings, args.epoch_size, batches_per_epoch, start_batch)
 
 

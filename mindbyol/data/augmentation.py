@@ -7,6 +7,7 @@ channel, shape (3, size, size); OpenCV rounds and clips to 0..255 after each ope
 
 import math
 from itertools import permutations
+from statistics import NormalDist
 from typing import NamedTuple
 
 import cv2
@@ -17,6 +18,10 @@ from mindbyol.data.keyed_random import uniform
 INTERPOLATIONS = {"bicubic": cv2.INTER_CUBIC, "bilinear": cv2.INTER_LINEAR}
 JITTER_ORDERS = tuple(permutations(("brightness", "contrast", "saturation", "hue")))
 LUMA = (0.2989, 0.5870, 0.1140)
+# Principal components of the colours of ImageNet, RGB in 0..1, as published with fb.resnet.torch: a vector a column.
+_COLOUR_VALUES = np.array([0.2175, 0.0188, 0.0045])
+_COLOUR_VECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
+_LIGHTING_STREAM = 2**32 + 1  # in the place of a view's number: apart from what is drawn for views, and for the order
 
 
 class Draws(NamedTuple):
@@ -57,6 +62,23 @@ def draw(seed, epoch, index, view):
     return Draws(*uniform(len(Draws._fields), seed, epoch, index, view).tolist())
 
 
+def draw_lighting(seed, epoch, index, sigma):
+    """Draws what PCA lighting adds to the channels of an image (Krizhevsky et al. 2012, section 4.1).
+
+    The eigenvectors of the colours of ImageNet, each times its eigenvalue and a normal number, are added up.
+
+    Args:
+        seed, epoch, index (int): As for `draw`.
+        sigma (float): Standard deviation of the three normal numbers; 0.1 in the paper.
+
+    Returns:
+        numpy.ndarray: float64, shape (3,), RGB on the 0-255 scale.
+    """
+    numbers = np.maximum(uniform(3, seed, epoch, index, _LIGHTING_STREAM), 2.0**-54)  # 0 has no normal number
+    normal = np.array([NormalDist(0, sigma).inv_cdf(number) for number in numbers])
+    return 255 * _COLOUR_VECTORS @ (_COLOUR_VALUES * normal)
+
+
 def crop_box(height, width, scale, ratio, draws):
     """Draws the box of the random resized crop: one draw, clipped to the image, without retries.
 
@@ -77,6 +99,12 @@ def crop_box(height, width, scale, ratio, draws):
     top = int(draws.top * (height - crop_height + 1))
     left = int(draws.left * (width - crop_width + 1))
     return top, left, crop_height, crop_width
+
+
+def central_box(height, width, share):
+    """The central square with a share of the shorter side: top, left, height and width in pixels."""
+    side = max(int(share * min(height, width)), 1)
+    return (height - side + 1) // 2, (width - side + 1) // 2, side, side
 
 
 def resize(image, size, interpolation):
@@ -160,6 +188,12 @@ def solarize(planes, threshold):
     table = np.where(values < threshold, values, 255 - values).astype(np.uint8)
     for plane in planes:
         cv2.LUT(plane, table, dst=plane)
+
+
+def shift_channels(planes, shift):
+    """Adds a number of its own, on the 0-255 scale, to every value of each channel, in place."""
+    for plane, of_channel in zip(planes, shift):
+        cv2.add(plane, round(float(of_channel)), dst=plane)
 
 
 def torchvision_brightness(planes, factor):

@@ -38,8 +38,8 @@ JITTER_OPERATIONS = {
 }
 
 
-class TwoViewTransform:
-    """Makes the two views of an image.
+class ViewTransform:
+    """Makes views of an image, one for each of `names`.
 
     Args:
         size (int): Side of the views in pixels (`image_resize`).
@@ -54,6 +54,7 @@ class TwoViewTransform:
     """
 
     takes_target = False
+    names = ()
 
     def __init__(self, size=224, interpolation="bicubic", jitter="deepmind", **per_view):
         if size < 1:
@@ -70,8 +71,8 @@ class TwoViewTransform:
         self.recipes = view_recipes(per_view)
 
     def outputs(self):
-        """Returns {"view_1": ((3, size, size), uint8), "view_2": the same}."""
-        return {view: ((3, self.size, self.size), np.uint8) for view in ("view_1", "view_2")}
+        """Returns {name: ((3, size, size), uint8)} of each view."""
+        return {name: ((3, self.size, self.size), np.uint8) for name in self.names}
 
     def __call__(self, image, seed, epoch, index, out=None):
         """Makes the views of one image.
@@ -101,7 +102,7 @@ class TwoViewTransform:
         """
         recipe = self.recipes[view]
         draws = augmentation.draw(seed, epoch, index, view)
-        drawn = [("crop", augmentation.crop_box(*image.shape[:2], recipe.scale, recipe.ratio, draws))]
+        drawn = [("crop", self._box(*image.shape[:2], recipe, draws))]
         if draws.flip < recipe.hflip:
             drawn.append(("flip", None))
         if draws.jitter < recipe.color_jitter_prob:
@@ -114,6 +115,9 @@ class TwoViewTransform:
         if draws.solarize < recipe.solarize_prob:
             drawn.append(("solarize", recipe.solarize_threshold))
         return drawn
+
+    def _box(self, height, width, recipe, draws):
+        return augmentation.crop_box(height, width, recipe.scale, recipe.ratio, draws)
 
     def _jitter_operations(self, strengths, draws):
         brightness, contrast, saturation, hue = strengths
@@ -148,10 +152,18 @@ class TwoViewTransform:
                 augmentation.blur(planes, value, augmentation.blur_radius(self.size))
             elif name == "solarize":
                 augmentation.solarize(planes, value)
+            elif name == "lighting":
+                augmentation.shift_channels(planes, value)
             else:
                 JITTER_OPERATIONS[self.jitter][name](planes, value)
         if gray:
             all_planes[1:] = planes
+
+
+class TwoViewTransform(ViewTransform):
+    """Makes the two views of an image that BYOL compares."""
+
+    names = ("view_1", "view_2")
 
 
 class EvalTransform:
@@ -191,9 +203,7 @@ class EvalTransform:
             dict[str, numpy.ndarray]: `out`.
         """
         out = _new(self.outputs()) if out is None else out
-        height, width = image.shape[:2]
-        side = max(int(self.crop_pct * min(height, width)), 1)
-        top, left = (height - side + 1) // 2, (width - side + 1) // 2
+        top, left, side, _ = augmentation.central_box(*image.shape[:2], self.crop_pct)
         pixels = augmentation.resize(image[top : top + side, left : left + side], self.size, self.interpolation)
         cv2.split(pixels, tuple(out["image"]))
         return out

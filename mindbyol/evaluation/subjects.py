@@ -50,16 +50,28 @@ def open_all(recipe):
     """
     if not recipe.ckpt_path and not recipe.baselines:
         raise ValueError("ckpt_path: which checkpoint is to be scored? (--baselines True scores without one)")
-    found = [_trained(recipe)] if recipe.ckpt_path else []
+    found = [open_trained(recipe, recipe.ckpt_path)] if recipe.ckpt_path else []
     if recipe.baselines:
         found += [_untrained(recipe, found[0].card if found else None), Scored("pixels", None)]
     return found
 
 
-def _trained(recipe):
-    subject = open_subject(recipe.ckpt_path, recipe.model, recipe.image_resize)
+def open_trained(recipe, path):
+    """The backbone of a weights file of any known project, for a recipe.
+
+    Args:
+        recipe (Recipe): Says what the file does not; where both do, the file counts.
+        path (str): The file.
+
+    Returns:
+        Scored: The backbone, in evaluation mode.
+
+    Raises:
+        FileNotFoundError, ValueError: See `weights.subject.open_subject`.
+    """
+    subject = open_subject(path, recipe.model, recipe.image_resize)
     card = subject.card
-    logger.info(f"{recipe.ckpt_path}: {subject.found}")
+    logger.info(f"{path}: {subject.found}")
     for key in ("stem", "padding", "stages", "mean", "std"):
         value = getattr(card, key)
         if key in recipe.given and value is not None and plain(value) != plain(recipe.values[key]):
@@ -67,7 +79,7 @@ def _trained(recipe):
     if card.image_resize not in (None, recipe.image_resize):
         logger.warning(f"image_resize: trained at {card.image_resize} px, scored at {recipe.image_resize}")
     mean, std = card.mean or recipe.mean, card.std or recipe.std
-    return Scored("trained", subject.backbone, mean, std, subject.digest, card, recipe.ckpt_path)
+    return Scored("trained", subject.backbone, mean, std, subject.digest, card, path)
 
 
 def _untrained(recipe, card):

@@ -7,6 +7,7 @@ import numpy as np
 from mindbyol import runtime
 from mindbyol.checkpoint import NonFinite
 from mindbyol.data import eval_loader_from_args
+from mindbyol.evaluation.classification import score
 from mindbyol.evaluation.features import FeatureExtractor, extract, pixels
 
 
@@ -57,6 +58,11 @@ class Tools:
             _check_finite(features, subject, source)
             self._features[key] = features, labels
         return self._features[key]
+
+    def classify(self, logits_of, source):
+        """Scores classifiers on a source; all ranks must ask. See `classification.score`."""
+        loader = eval_loader_from_args(self._recipe, source, self._world.rank, self._world.ranks)
+        return score(logits_of, loader, self._communicator.gather)
 
     def share(self, count):
         """The slice of `count` rows that this rank works on."""

@@ -150,11 +150,7 @@ class TrainLog:
             "data_wait_share": round(waited / seconds, 4),
             "eta_seconds": round((self.plan.total_steps - self.step) * seconds / line.steps),
         }
-        try:
-            self.metrics.write(json.dumps(record) + "\n")
-            self.metrics.flush()
-        except OSError as error:
-            raise OSError(f"cannot write '{self.metrics.name}': {error.strerror}") from error
+        self._write(record)
         shown = [text.format(record[name]) for name, text in self.shown.items() if name in record]
         logger.info(
             f"Epoch: [{epoch}/{self.plan.epochs}], batch: [{batch}/{self.plan.steps_per_epoch}], "
@@ -165,6 +161,25 @@ class TrainLog:
         for watcher in self.watchers:
             watcher.look(line)
         self.pending.clear()
+
+    def add_scores(self, scores):
+        """Takes the scores of the epoch that has just ended.
+
+        Args:
+            scores (dict[str, float]): In percent.
+        """
+        epoch = self.step // self.plan.steps_per_epoch
+        named = {f"val_{name}": round(value, 4) for name, value in scores.items()}
+        self._write({"epoch": epoch, "step": self.step, **named})
+        shown = ", ".join(f"{name}: {value:.2f}%" for name, value in scores.items())
+        logger.info(f"Validation: [{epoch}/{self.plan.epochs}], {shown}")
+
+    def _write(self, record):
+        try:
+            self.metrics.write(json.dumps(record) + "\n")
+            self.metrics.flush()
+        except OSError as error:
+            raise OSError(f"cannot write '{self.metrics.name}': {error.strerror}") from error
 
     def _stop_unless_finite(self, losses):
         finite = np.isfinite(losses)

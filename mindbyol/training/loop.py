@@ -11,6 +11,8 @@ A task that trains has a class `Training`:
     facts()                         what the log says of it before the first step: {title: text}
     card()                          the part of a checkpoint's card that says what the network is
     exports(arrays)                 what is written beside each full checkpoint: {suffix: (arrays, kind of the card)}
+    validate()                      {name: score} of the network as it is, the same on all ranks; the weights with the
+                                    highest first score are kept. Asked of tasks whose recipes have `val_while_train`
     next_command(path)              what to type when the run is finished; `path` gives a file's name to a suffix
 """
 
@@ -29,6 +31,7 @@ from mindspore import Tensor
 from mindbyol import runtime
 from mindbyol.files import replacing
 from mindbyol.terminal import setup_logging
+from mindbyol.training.best import BestScore
 from mindbyol.training.log import TrainLog
 from mindbyol.training.plan import Plan
 from mindbyol.training.run_folder import holds_run, make_output_folder
@@ -154,14 +157,14 @@ class Run:
             NonFiniteLoss, NonFinite: Nothing is learned any more.
             DataError, OSError: The data or the output folder are gone.
         """
-        plan, state = self.plan, self.state
+        plan, state, best = self.plan, self.state, BestScore()
         log = TrainLog(
             state.folder,
             self.step,
             plan,
             self.recipe.log_interval,
             self.training.shown,
-            self.training.watchers,
+            [*self.training.watchers, best],
             state.steps,
             state.log,
             self.world.rank,
@@ -178,6 +181,12 @@ class Run:
                     continue
                 state.steps += 1
                 log.end_step(self.loader.wait_seconds)
+                if self._validation_due(state.steps):
+                    with log.paused():
+                        scores = self.training.validate()
+                        log.add_scores(scores)
+                        if best.improved(scores) and self.world.rank == 0:
+                            state.save_best(self.step, scores)
                 if self.world.rank == 0 and (stopping or self._save_due(state.steps)):
                     with log.paused():
                         state.save(self.step, log.state)
@@ -189,6 +198,13 @@ class Run:
         logger.info(f"finished {plan.epochs} epochs in {datetime.timedelta(seconds=round(log.seconds))}")
         logger.info(f"next: {self.training.next_command(state.file)}")
         return True
+
+    def _validation_due(self, step):
+        """Whether scores follow a step: each `val_interval` epochs and after the last one."""
+        epoch, rest = divmod(step, self.plan.steps_per_epoch)
+        if rest or not self.recipe.values.get("val_while_train"):
+            return False
+        return epoch % self.recipe.val_interval == 0 or epoch == self.plan.epochs
 
     def _save_due(self, step):
         """Whether a checkpoint follows a step: each `ckpt_save_interval` epochs or `ckpt_save_steps` steps."""

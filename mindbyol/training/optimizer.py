@@ -5,39 +5,73 @@ import logging
 from mindspore import nn
 
 from mindbyol.training import schedules
-from mindbyol.training.lars import LARS, excluded_from_lars
+from mindbyol.training.lars import LARS, excluded_from_lars, nothing_excluded, same_rate
 from mindbyol.training.step import LossScale
 
 logger = logging.getLogger(__name__)
 
 
-def create_optimizer(recipe, network, plan):
-    """LARS, or MindSpore's SGD or AdamW, over what is trainable: the target is not.
+def create_schedule(recipe, plan):
+    """The learning rate as a function of the optimizer step.
+
+    Args:
+        recipe (Recipe): `scheduler` and what belongs to it.
+        plan (Plan): Peak and length.
+
+    Returns:
+        LearningRateSchedule: For an optimizer.
+    """
+    if recipe.scheduler == "multi_step_decay":
+        milestones = [epoch * plan.steps_per_epoch for epoch in recipe.multi_step_decay_milestones]
+        return schedules.MultiStep(plan.peak_lr, plan.warmup_steps, milestones, recipe.decay_rate)
+    stair_steps = plan.steps_per_epoch if recipe.lr_epoch_stair else 1
+    return schedules.WarmupCosine(plan.peak_lr, plan.warmup_steps, plan.total_steps, recipe.min_lr, stair_steps)
+
+
+def create_optimizer(recipe, network, plan, multiplier=same_rate):
+    """LARS, or MindSpore's SGD or AdamW, over what is trainable.
 
     Args:
         recipe (Recipe): The recipe.
-        network (BYOL): What to train.
+        network (Cell): What to train.
         plan (Plan): Peak and length of the learning rate's schedule.
+        multiplier (Callable[[str], float]): What the learning rate of a parameter is multiplied by, by its name.
+
+    Returns:
+        Optimizer: `schedule` is the learning rate without multipliers.
     """
-    schedule = schedules.WarmupCosine(plan.peak_lr, plan.warmup_steps, plan.total_steps, recipe.min_lr)
+    schedule = create_schedule(recipe, plan)
     parameters = network.trainable_params()
+    exclude = excluded_from_lars if recipe.filter_bias_and_bn else nothing_excluded
     if recipe.opt == "lars":
-        return LARS(parameters, schedule, recipe.momentum, recipe.weight_decay, recipe.trust_coefficient)
-    if recipe.opt == "adamw" and plan.peak_lr > 0.01:
-        logger.warning(
-            f"adamw with a peak learning rate of {plan.peak_lr:.4g}: rates of this size are meant for lars and "
-            "collapse adamw; try --lr 0.001"
-        )
-    decayed = [p for p in parameters if not excluded_from_lars(p.name)]
-    excluded = [p for p in parameters if excluded_from_lars(p.name)]
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": excluded, "weight_decay": 0.0},
-        {"order_params": parameters},
-    ]
-    if recipe.opt == "sgd":
-        return nn.SGD(groups, schedule, momentum=recipe.momentum)
-    return nn.AdamWeightDecay(groups, schedule)
+        decay, trust = recipe.weight_decay, recipe.trust_coefficient
+        optimizer = LARS(parameters, schedule, recipe.momentum, decay, trust, exclude, multiplier, recipe.lars_rule)
+    elif recipe.opt == "sgd":
+        groups = _groups(parameters, schedule, recipe.weight_decay, exclude, multiplier)
+        optimizer = nn.SGD(groups, schedule, momentum=recipe.momentum, nesterov=recipe.use_nesterov)
+    else:
+        if plan.peak_lr > 0.01:
+            logger.warning(
+                f"adamw with a peak learning rate of {plan.peak_lr:.4g}: rates of this size are meant for lars and "
+                "collapse adamw; try --lr 0.001"
+            )
+        groups = _groups(parameters, schedule, recipe.weight_decay, exclude, multiplier)
+        optimizer = nn.AdamWeightDecay(groups, schedule)
+    optimizer.schedule = schedule
+    return optimizer
+
+
+def _groups(parameters, schedule, weight_decay, exclude, multiplier):
+    """Parameters as MindSpore's optimizers take them: those with the same decay and the same rate together."""
+    alike = {}
+    for parameter in parameters:
+        decay = 0.0 if exclude(parameter.name) else weight_decay
+        alike.setdefault((decay, multiplier(parameter.name)), []).append(parameter)
+    rates = {times: schedule if times == 1 else schedules.Multiplied(schedule, times) for _, times in alike}
+    groups = [{"params": params, "weight_decay": decay, "lr": rates[times]} for (decay, times), params in alike.items()]
+    if set(rates) == {1}:  # one rate for all is computed once
+        groups = [{"params": group["params"], "weight_decay": group["weight_decay"]} for group in groups]
+    return [*groups, {"order_params": parameters}]
 
 
 def create_loss_scale(recipe):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from mindbyol.files import remove_unfinished
 
+BEST = "_best.ckpt"  # ends the name of the weights with the best score, as in MindCV
+
 # Locked output folders of this process: file descriptors, kept open until it ends.
 _locks = {}
 
@@ -65,7 +67,7 @@ def holds_run(folder):
         folder (Path): It need not exist.
     """
     names = [file.name for file in Path(folder).glob("*.ckpt")]
-    return any(not name.startswith(".") and not name.endswith("_backbone.ckpt") for name in names)
+    return any(not name.startswith(".") and not name.endswith(("_backbone.ckpt", BEST)) for name in names)
 
 
 def _lock(folder):

@@ -19,6 +19,7 @@ from mindbyol.data.sources import fingerprint
 from mindbyol.files import replacing
 from mindbyol.model_card import Card
 from mindbyol.tasks import OF_RECIPES
+from mindbyol.training.run_folder import BEST
 
 logger = logging.getLogger(__name__)
 
@@ -138,18 +139,8 @@ class RunState:
             OSError: The disk is full, say; the checkpoints before stay as they are.
             NonFinite: Some values are not finite; nothing is written, and the checkpoints before stay.
         """
-        arrays = {p.name: p.asnumpy() for p in step.lasting_parameters()}
-        checkpoint.check_finite(arrays, f"nothing is saved at step {self.steps}, and the run stops")
-        card = replace(
-            self.training.card(),
-            recipe=Path(self.recipe.config).name if self.recipe.config else None,
-            data=self.training.source.description,
-            epoch=self.epoch,
-            step=self.steps,
-            epoch_size=self.plan.epochs,
-            mindbyol=mindbyol.__version__,
-            mindspore=ms.__version__,
-        )
+        arrays = self._finite(step.lasting_parameters())
+        card = self._card()
         exports = self.training.exports(arrays)
         for suffix, (exported, kind) in exports.items():
             checkpoint.write(self.file(suffix), exported, replace(card, kind=kind))
@@ -159,6 +150,38 @@ class RunState:
             file.unlink()
             for suffix in exports:
                 file.with_name(f"{file.stem}{suffix}.ckpt").unlink(missing_ok=True)
+
+    def save_best(self, step, scores):
+        """Writes the weights of this moment, without the optimizer's state, in the place of those before.
+
+        Args:
+            step (TrainOneStep): Whose network it is.
+            scores (dict[str, float]): What makes it the best; the card has them.
+
+        Raises:
+            OSError, NonFinite: As of `save`.
+        """
+        card = self._card()
+        card = replace(card, kind=self.recipe.task, more={**card.more, "scores": scores})
+        arrays = self._finite(step.network.get_parameters())
+        checkpoint.write(self.folder / f"{self.recipe.model}{BEST}", arrays, card)
+
+    def _finite(self, parameters):
+        arrays = {p.name: p.asnumpy() for p in parameters}
+        checkpoint.check_finite(arrays, f"nothing is saved at step {self.steps}, and the run stops")
+        return arrays
+
+    def _card(self):
+        return replace(
+            self.training.card(),
+            recipe=Path(self.recipe.config).name if self.recipe.config else None,
+            data=self.training.source.description,
+            epoch=self.epoch,
+            step=self.steps,
+            epoch_size=self.plan.epochs,
+            mindbyol=mindbyol.__version__,
+            mindspore=ms.__version__,
+        )
 
     def check_same(self, saved):
         """Makes sure that a run goes on as it began.

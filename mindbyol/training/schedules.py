@@ -1,6 +1,6 @@
-"""Tau and learning rate as pure functions of the optimizer step (BYOL, section 3.3; DeepMind's `schedules.py`).
+"""Tau and learning rates as pure functions of the optimizer step (BYOL, section 3.3; DeepMind's `schedules.py`).
 
-Both take the 0-based number of the step about to be applied, as a tensor, so that the compiled training step evaluates
+All take the 0-based number of the step about to be applied, as a tensor, so that the compiled training step evaluates
 them from its own counter and nothing on the host has to keep up with it.
 """
 
@@ -27,10 +27,13 @@ def target_tau(step, base_tau, total_steps):
     return 1.0 - (1.0 - base_tau) * (ops.cos(math.pi * progress) + 1.0) / 2.0
 
 
-def learning_rate(step, peak, warmup_steps, total_steps, minimum=0.0):
+def learning_rate(step, peak, warmup_steps, total_steps, minimum=0.0, stair_steps=1):
     """Linear warm-up from 0, then a cosine down to `minimum`.
 
     lr(k) = peak * k / W for k < W, then minimum + (peak - minimum) * (1 + cos(pi * (k - W) / (K - W))) / 2
+
+    With `stair_steps` S, the cosine is taken at S * floor(k / S) in the place of k: with the steps of an epoch it
+    changes from epoch to epoch only, as mmcv's `by_epoch` has it.
 
     Args:
         step (Tensor): Optimizer steps done so far, k; int or float, any shape.
@@ -38,15 +41,42 @@ def learning_rate(step, peak, warmup_steps, total_steps, minimum=0.0):
         warmup_steps (int): W; 0 for none.
         total_steps (int): Optimizer steps of the whole run, K.
         minimum (float): Learning rate at the end. DeepMind: 0.
+        stair_steps (int): S, steps for which the cosine stays as it is.
 
     Returns:
         Tensor: float32, shape of `step`.
     """
-    step = step.astype(ms.float32)
+    of_stair = step
+    if stair_steps > 1:
+        of_stair = ops.floor_divide(step.astype(ms.int32), stair_steps) * stair_steps  # whole numbers: no rounding
     decay_steps = max(total_steps - warmup_steps, 1)
-    progress = ops.clamp(step - warmup_steps, 0.0, float(decay_steps)) / decay_steps
+    progress = ops.clamp(of_stair.astype(ms.float32) - warmup_steps, 0.0, float(decay_steps)) / decay_steps
     decayed = minimum + (peak - minimum) * (1.0 + ops.cos(math.pi * progress)) / 2.0
-    return ops.select(step < warmup_steps, peak * step / max(warmup_steps, 1), decayed)
+    return _after_warmup(step, peak, warmup_steps, decayed)
+
+
+def multi_step_learning_rate(step, peak, warmup_steps, milestones, decay_rate):
+    """Linear warm-up from 0, then the peak, multiplied by `decay_rate` at each milestone.
+
+    lr(k) = peak * k / W for k < W, then peak * decay_rate ** (number of milestones m <= k)
+
+    Args:
+        step (Tensor): Optimizer steps done so far, k; int or float, any shape.
+        peak, warmup_steps: As in `learning_rate`.
+        milestones (sequence[int]): Steps from which on the rate is lower.
+        decay_rate (float): What it is multiplied by.
+
+    Returns:
+        Tensor: float32, shape of `step`.
+    """
+    lr = peak * ops.ones_like(step.astype(ms.float32))
+    for milestone in milestones:
+        lr = ops.select(step >= milestone, lr * decay_rate, lr)
+    return _after_warmup(step, peak, warmup_steps, lr)
+
+
+def _after_warmup(step, peak, warmup_steps, decayed):
+    return ops.select(step < warmup_steps, peak * step.astype(ms.float32) / max(warmup_steps, 1), decayed)
 
 
 def scaled_learning_rate(base_lr, effective_batch):
@@ -57,12 +87,41 @@ def scaled_learning_rate(base_lr, effective_batch):
 class WarmupCosine(nn.learning_rate_schedule.LearningRateSchedule):
     """`learning_rate` in the form that MindSpore's optimizers call."""
 
-    def __init__(self, peak, warmup_steps, total_steps, minimum=0.0):
+    def __init__(self, peak, warmup_steps, total_steps, minimum=0.0, stair_steps=1):
         super().__init__()
         self.peak = peak
         self.warmup_steps = warmup_steps
         self.total_steps = total_steps
         self.minimum = minimum
+        self.stair_steps = stair_steps
 
     def construct(self, global_step):
-        return learning_rate(global_step, self.peak, self.warmup_steps, self.total_steps, self.minimum)
+        return learning_rate(
+            global_step, self.peak, self.warmup_steps, self.total_steps, self.minimum, self.stair_steps
+        )
+
+
+class MultiStep(nn.learning_rate_schedule.LearningRateSchedule):
+    """`multi_step_learning_rate` in the form that MindSpore's optimizers call."""
+
+    def __init__(self, peak, warmup_steps, milestones, decay_rate):
+        super().__init__()
+        self.peak = peak
+        self.warmup_steps = warmup_steps
+        self.milestones = tuple(milestones)
+        self.decay_rate = decay_rate
+
+    def construct(self, global_step):
+        return multi_step_learning_rate(global_step, self.peak, self.warmup_steps, self.milestones, self.decay_rate)
+
+
+class Multiplied(nn.learning_rate_schedule.LearningRateSchedule):
+    """A schedule times a number: of parameters that learn faster, or slower, than the others."""
+
+    def __init__(self, schedule, multiplier):
+        super().__init__()
+        self.schedule = schedule
+        self.multiplier = multiplier
+
+    def construct(self, global_step):
+        return self.schedule(global_step) * self.multiplier

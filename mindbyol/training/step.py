@@ -132,13 +132,14 @@ class _Update(nn.Cell):
         The gradients of this rank, added up over the accumulated batches.
 
     Outputs:
-        Tuple of the scalars to log: that of `after` and the learning rate, as they were for this step, and with a loss
-        scale its value and the overflows so far.
+        Tuple of the scalars to log: that of `after` (if there is one) and the learning rate, as they were for this
+        step, and with a loss scale its value and the overflows so far.
     """
 
     def __init__(self, network, optimizer, after, accumulation, loss_scale, ranks):
         super().__init__(auto_prefix=False)
         self.optimizer = optimizer
+        self.schedule = getattr(optimizer, "schedule", optimizer.learning_rate)
         self.after = after
         self.accumulation = accumulation
         self.loss_scale = loss_scale
@@ -163,7 +164,7 @@ class _Update(nn.Cell):
             if self.accumulation > 1:
                 gradients = self.scaled(gradients, ops.ones_like(scalars[0]) / self.accumulation)
             moved = self.optimizer(gradients)
-            done = self.after(ops.depend(scalars[0], moved), self.always)
+            done = self.follow(ops.depend(scalars[0], moved), self.always)
             return (ops.depend(scalars[0], done),) + scalars[1:]
         gradients = self.scaled(gradients, 1.0 / (self.loss_scale.value * self.accumulation))
         finite = self.all_finite(gradients)
@@ -172,14 +173,23 @@ class _Update(nn.Cell):
         overflow = ops.depend(overflow, self.optimizer(gradients))
         put_back = self.copy_where(overflow, self.moved, self.moved_before)
         running_put_back = self.copy_where(overflow, self.running, self.running_before)
-        done = self.after(ops.depend(scalars[0], (put_back, running_put_back)), finite)
+        done = self.follow(ops.depend(scalars[0], (put_back, running_put_back)), finite)
         done = ops.depend(self.loss_scale(finite), done)
         return (ops.depend(scalars[0], done),) + scalars[1:] + self.loss_scale.scalars()
 
     def scalars(self):
-        """What is logged of the step to come: the scalar of `after`, and the learning rate."""
+        """What is logged of the step to come: the scalar of `after`, if there is one, and the learning rate."""
         step = self.optimizer.global_step
-        return self.after.scalar(step), self.optimizer.learning_rate(step)
+        lr = self.schedule(step)
+        if self.after is None:
+            return (lr,)
+        return self.after.scalar(step), lr
+
+    def follow(self, scalar, finite):
+        """What else moves, once the optimizer has."""
+        if self.after is None:
+            return scalar
+        return self.after(scalar, finite)
 
     def remember_running(self, where):
         """Copies the running statistics where it is true: before the first forward pass of a step."""
@@ -262,9 +272,11 @@ class TrainOneStep:
 
     Args:
         network (Cell): A batch to its loss and a tuple of scalars, which its `statistics` names.
-        optimizer (Optimizer): Its learning rate is a schedule; its `global_step` is the one step counter.
+        optimizer (Optimizer): Its learning rate is a schedule, `schedule` where parameters have multiples of it; its
+            `global_step` is the one step counter.
         after (Cell): What else moves in a step. `scalar(step)` is what that depends on, with `step` as it was before
             this one was counted; the cell takes the scalar, and whether the step was made; `name` is for the log.
+            None where nothing does.
         accumulation (int): Calls an optimizer step.
         loss_scale (LossScale): For float16 networks; None for none.
         ranks (int): Replicas whose gradients and statistics are averaged.
@@ -275,12 +287,14 @@ class TrainOneStep:
         states (tuple[str]): What the step was made with: the scalar of `after`, the learning rate, the loss scale.
     """
 
-    def __init__(self, network, optimizer, after, accumulation=1, loss_scale=None, ranks=1):
+    def __init__(self, network, optimizer, after=None, accumulation=1, loss_scale=None, ranks=1):
         self.network = network
         self.optimizer = optimizer
         self.loss_scale = loss_scale
         self.accumulation = accumulation
-        self.states = (after.name, "lr") + (("loss_scale", "overflows") if loss_scale else ())
+        self.states = (
+            ((after.name,) if after is not None else ()) + ("lr",) + (("loss_scale", "overflows") if loss_scale else ())
+        )
         self.statistics = network.statistics + self.states
         gradients = _Gradients(network, optimizer.parameters, loss_scale, ranks)
         update = _Update(network, optimizer, after, accumulation, loss_scale, ranks)

@@ -6,7 +6,15 @@ import pytest
 import mindspore as ms
 from mindspore import Tensor
 
-from mindbyol.training.schedules import WarmupCosine, learning_rate, scaled_learning_rate, target_tau
+from mindbyol.training.schedules import (
+    Multiplied,
+    MultiStep,
+    WarmupCosine,
+    learning_rate,
+    multi_step_learning_rate,
+    scaled_learning_rate,
+    target_tau,
+)
 from tests import reference
 
 GOLDEN = reference.load("schedules.npz")
@@ -47,6 +55,27 @@ def test_hand_computed():
 
 def test_no_warmup_starts_at_the_peak():
     assert float(learning_rate(Tensor(0, ms.int32), 2.0, 0, 10)) == 2.0
+
+
+def test_the_cosine_by_epochs_stays_within_an_epoch():
+    """mmcv's `by_epoch`: (1 + cos(pi epoch / epochs)) / 2, here of 4 epochs of 5 steps."""
+    steps = Tensor(np.arange(20), ms.int32)
+    expected = np.repeat([1.6 * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in range(4)], 5)
+    np.testing.assert_allclose(learning_rate(steps, 1.6, 0, 20, stair_steps=5).asnumpy(), expected, atol=1e-6)
+    assert expected[0] == 1.6 and expected[10] == pytest.approx(0.8)
+    # mmselfsup's 90 epochs of 312 steps: the last step of an epoch and the first of the next
+    steps = Tensor([311, 312, 14039, 14040, 28079], ms.int32)
+    expected = [1.6, 1.59951266, 0.82791960, 0.8, 0.00048734]
+    np.testing.assert_allclose(learning_rate(steps, 1.6, 0, 28080, stair_steps=312).asnumpy(), expected, atol=1e-6)
+
+
+def test_multi_step_by_hand():
+    # a warm-up of 2 steps, then 0.4, from step 4 on 0.04, from step 6 on 0.004; a milestone beyond the end is none
+    steps = Tensor([0, 1, 2, 3, 4, 5, 6, 9], ms.int32)
+    expected = [0, 0.2, 0.4, 0.4, 0.04, 0.04, 0.004, 0.004]
+    np.testing.assert_allclose(multi_step_learning_rate(steps, 0.4, 2, [4, 6, 10], 0.1).asnumpy(), expected, rtol=1e-6)
+    assert float(MultiStep(0.4, 0, [4, 6], 0.1)(Tensor([5], ms.int32))) == pytest.approx(0.04)
+    assert float(Multiplied(MultiStep(0.4, 0, [], 0.1), 10)(Tensor([5], ms.int32))) == pytest.approx(4)
 
 
 def test_the_cell_is_the_function_inside_a_graph():
