@@ -13,6 +13,7 @@ TASKS = {
     "byol": "mindbyol.pretraining",
     "knn": "mindbyol.evaluation.knn",
     "linear": "mindbyol.linear",
+    "finetune": "mindbyol.finetuning",
 }
 OF_RECIPES = "byol"  # the task of a recipe that names none
 _DEFAULTS = {"train": "byol", "validate": "knn"}
