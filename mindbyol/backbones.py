@@ -32,6 +32,7 @@ class Backbone:
         mindcv_names (dict[str, str]): Name of a parameter to MindCV's name for it, where they differ.
         map_names (tuple[str]): `stem`, `stage1`, ... in the order of `maps`.
         map_channels (tuple[int]): Channels of each map.
+        map_sides (tuple[int]): Side of each map, of images of the size that the backbone was created for.
     """
 
     def construct(self, images):
@@ -51,7 +52,8 @@ class Backbone:
             tuple[Tensor]: (N, C, H, W) each, in the order of `map_names`. A ResNet's stem ends before its max-pool.
 
         Raises:
-            ValueError: The stages of this model cannot be told. `map_names` and `map_channels` raise it, too.
+            ValueError: The stages of this model cannot be told. `map_names`, `map_channels` and `map_sides` raise it,
+                too.
         """
         x, maps = images, ()
         for cells in self._cells_of_stages:
@@ -87,6 +89,11 @@ class Backbone:
     def map_channels(self):
         self._told_stages()
         return self._map_channels
+
+    @property
+    def map_sides(self):
+        self._told_stages()
+        return self._map_sides
 
     @property
     def _cells_of_stages(self):
@@ -268,7 +275,7 @@ def _same_convolution(conv):
 
 
 def _measure_widths(backbone, image_size):
-    """Sets `num_features` and `map_channels` to what a forward pass gives."""
+    """Sets `num_features`, `map_channels` and `map_sides` to what a forward pass gives."""
     images = Tensor(np.zeros((1, 3, image_size, image_size), np.float32))
     with pynative():
         features = backbone.set_train(False).forward_features(images)
@@ -278,4 +285,6 @@ def _measure_widths(backbone, image_size):
             raise ValueError("nothing is left of the map")
         backbone.num_features = int(_pool(features).shape[-1])
         if backbone._stage_cells:
-            backbone._map_channels = tuple(array.shape[1] for array in backbone.maps(images))
+            maps = backbone.maps(images)
+            backbone._map_channels = tuple(array.shape[1] for array in maps)
+            backbone._map_sides = tuple(array.shape[2] for array in maps)

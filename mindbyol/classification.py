@@ -9,7 +9,8 @@ from mindbyol.backbones import create_backbone
 from mindbyol.byol import Normalize
 from mindbyol.classifier import Logits
 from mindbyol.data import one_view_transform_from_args, source_from_args, train_loader_from_args
-from mindbyol.evaluation.classification import evaluating, summary
+from mindbyol.evaluation.classification import best_of, evaluating, summary
+from mindbyol.evaluation.heads import check_range
 from mindbyol.evaluation.subjects import open_trained
 from mindbyol.evaluation.tools import Tools
 from mindbyol.model_card import Card
@@ -33,8 +34,7 @@ def check_labels(train, val, recipe):
             them, or a class has no image to train on.
     """
     for source in (train, val):
-        if source.labels is None or np.ndim(source.labels) != 1:
-            raise ValueError(f"dataset: {source.description}: one label an image is needed, and there is none")
+        check_range(source)
     if train.class_names != val.class_names:
         raise ValueError(
             f"dataset: the classes of {train.description} and of {val.description} are not the same: equal numbers "
@@ -43,13 +43,6 @@ def check_labels(train, val, recipe):
     classes = len(train.class_names)
     if recipe.num_classes not in (None, classes):
         raise ValueError(f"num_classes: {recipe.num_classes} asked for, but {train.description} has {classes}")
-    for source in (train, val):
-        wrong = np.flatnonzero((source.labels < 0) | (source.labels >= classes))
-        if len(wrong):
-            raise ValueError(
-                f"dataset: {source.description}: the label {source.labels[wrong[0]]} of {source.name(int(wrong[0]))} "
-                f"is none of 0 to {classes - 1} ({len(wrong)} images have such)"
-            )
     empty = np.flatnonzero(np.bincount(train.labels, minlength=classes) == 0)
     if len(empty):
         message = (
@@ -79,7 +72,7 @@ class ClassifierTraining:
         self.val_source = source_from_args(recipe, recipe.val_split)
         check_labels(self.source, self.val_source, recipe)
         self.num_classes = len(self.source.class_names)
-        self.chosen = None
+        self.chosen = None  # place of the best head, known from the first scores on
 
     def create_network(self, backbone, normalize):
         """The `Classifier` on a backbone.
@@ -134,9 +127,13 @@ class ClassifierTraining:
     def validate(self):
         """Scores the network as it is: see `evaluation.classification.summary`."""
         with evaluating(self.network):
-            found = self.tools.classify(self.logits, self.val_source)
-        scores, self.chosen = summary(self.network.names, found)
-        return scores
+            found = self.score()
+        self.chosen = best_of(found.scores)
+        return summary(self.network.names, found.scores, self.chosen)
+
+    def score(self):
+        """The scores of each head on `val_source`: a `Found`."""
+        return self.tools.classify(self.logits, self.val_source)
 
     def facts(self):
         """For the log, before the first step."""
@@ -151,7 +148,7 @@ class ClassifierTraining:
         }
 
     def card(self):
-        """What the network of a checkpoint is; `heads` are the names of the classifiers, `chosen` the best of them."""
+        """What the network of a checkpoint is; `heads` are the names of the heads, `chosen` the place of the best."""
         more = {"heads": list(self.network.names)}
         if self.chosen is not None:
             more["chosen"] = self.chosen

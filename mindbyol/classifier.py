@@ -23,6 +23,7 @@ class Classifier(nn.Cell):
         names (sequence[str]): What to call the heads in the log; one head needs no name.
         frozen (bool): The backbone stays as it is: evaluation mode, no gradients.
         label_smoothing (float): Of the cross-entropy.
+        cached (bool): The inputs are features of a frozen backbone that were computed before, not images.
 
     Attributes:
         names (tuple[str]): Of the heads.
@@ -36,7 +37,7 @@ class Classifier(nn.Cell):
         of each head in [0, 1], named in `statistics`.
     """
 
-    def __init__(self, backbone, heads, normalize, names=("",), frozen=False, label_smoothing=0.0):
+    def __init__(self, backbone, heads, normalize, names=("",), frozen=False, label_smoothing=0.0, cached=False):
         super().__init__()
         self.backbone = backbone
         self.heads = nn.CellList(heads)
@@ -45,6 +46,7 @@ class Classifier(nn.Cell):
         self.statistics = tuple(f"{name}_accuracy".lstrip("_") for name in names)
         self.frozen = frozen
         self.label_smoothing = label_smoothing
+        self.cached = cached
         for place, parameter in backbone.parameters_and_names():
             parameter.name = f"online.backbone.{place}"
             if frozen:
@@ -74,6 +76,8 @@ class Classifier(nn.Cell):
 
     def features(self, images):
         """What each head takes of the backbone."""
+        if self.cached:
+            return (images,) * len(self.heads)
         pooled = self.backbone(self.normalize(images)).astype(ms.float32)
         if self.frozen:
             pooled = ops.stop_gradient(pooled)

@@ -24,6 +24,8 @@ from mindbyol.config.labelled import AUGMENTATION, CLASSIFIER, VAL_WHILE_TRAIN
 from mindbyol.config.values import COUNT, POSITIVE, number
 from mindbyol.data import eval_transform_from_args, one_view_transform_from_args
 from mindbyol.data.label_subset import subset_from_args, write_list
+from mindbyol.evaluation import heads
+from mindbyol.evaluation.heads import check_data, splits  # noqa: F401  (of a task that scores)
 from mindbyol.training.batch_norm import synchronize
 
 logger = logging.getLogger(__name__)
@@ -82,6 +84,8 @@ def check(recipe):
     eval_transform_from_args(recipe)
     one_view_transform_from_args(recipe)
     warn_of_unused(recipe)
+    if recipe.baselines:
+        raise ValueError("baselines: a classifier belongs to the backbone that it was trained with; leave the key out")
     chosen = [key for key in ("train_list", "labels_per_class", "labels_fraction") if recipe.values[key] is not None]
     if len(chosen) > 1:
         raise ValueError(f"{chosen[1]}: {chosen[0]} says already which images are trained on; drop one of the two")
@@ -118,6 +122,15 @@ class FineTuned(Classifier):
         for cell in self.frozen_cells:
             cell.set_train(False)
         return self
+
+
+def run(recipe, subject, sources, tools):
+    """Yields `top1`, `top5` and `mean_per_class` of a checkpoint's classifier, in percent."""
+
+    def create_network(backbone, normalize, num_classes, names):
+        return FineTuned(backbone, linear_head(backbone.num_features, num_classes), normalize)
+
+    yield from heads.run(create_network, recipe, subject, sources["val"], tools)
 
 
 class Training(ClassifierTraining):

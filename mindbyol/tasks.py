@@ -12,7 +12,9 @@ from mindbyol.command import quoted
 TASKS = {
     "byol": "mindbyol.pretraining",
     "knn": "mindbyol.evaluation.knn",
+    "transfer": "mindbyol.evaluation.transfer",
     "linear": "mindbyol.linear",
+    "multihead": "mindbyol.multihead",
     "finetune": "mindbyol.finetuning",
 }
 OF_RECIPES = "byol"  # the task of a recipe that names none

@@ -263,6 +263,7 @@ EVALUATION = Group(
             "evaluation takes the central square with this share of the shorter side",
         ),
         Key("baselines", False, boolean, "score the untrained backbone and raw pixels, too", Changes.LOGS),
+        Key("features_dir", None, path, "folder that keeps features for the next command; large", Changes.PATHS),
         Key("results", None, path, "file that each score is added to, a JSON object a line", Changes.PATHS),
     ),
 )

@@ -42,16 +42,17 @@ def pretrain_loader_from_args(args, source, rank=0, ranks=1, batches_per_epoch=N
 
 def train_loader_from_args(args, source, transform, rank=0, ranks=1, batches_per_epoch=None, start_batch=0):
     """The loader of a run that trains on what `transform` makes of images; see `PretrainLoader`."""
-    settings = _loader_settings(args, rank, ranks, args.ckpt_save_dir)
+    settings = loader_settings_from_args(args, rank, ranks, args.ckpt_save_dir)
     return PretrainLoader(source, transform, settings, args.epoch_size, batches_per_epoch, start_batch)
 
 
-def eval_loader_from_args(args, source, rank=0, ranks=1):
-    """The loader of an evaluation of `source`; see `EvalLoader`."""
-    return EvalLoader(source, eval_transform_from_args(args), _loader_settings(args, rank, ranks))
+def eval_loader_from_args(args, source, rank=0, ranks=1, transform=None):
+    """The loader of an evaluation of `source`; see `EvalLoader`. By default, `transform` is the recipe's."""
+    return EvalLoader(source, transform or eval_transform_from_args(args), loader_settings_from_args(args, rank, ranks))
 
 
-def _loader_settings(args, rank, ranks, output_dir=None):
+def loader_settings_from_args(args, rank=0, ranks=1, output_dir=None):
+    """Batch size, workers and what is done with bad images, as the recipe has them."""
     return LoaderSettings(
         args.batch_size,
         args.seed,

@@ -206,14 +206,35 @@ class PretrainLoader(_Loader):
             del batch, labels
 
     def _plan(self):
-        batch_size, rank, ranks = self.settings.batch_size, self.settings.rank, self.settings.ranks
-        epoch, order = None, None
-        for number in range(self.start_batch, self.epochs * self.batches_per_epoch):
-            if number // self.batches_per_epoch != epoch:
-                epoch = number // self.batches_per_epoch
-                order = permutation(self.settings.seed, epoch, len(self.source))
-            first = (number % self.batches_per_epoch * ranks + rank) * batch_size
-            yield epoch, order[first : first + batch_size]
+        last = self.epochs * self.batches_per_epoch
+        return training_order(len(self.source), self.settings, self.batches_per_epoch, self.start_batch, last)
+
+
+def training_order(count, settings, batches_per_epoch, first, last):
+    """Which images a rank trains on: see `PretrainLoader`.
+
+    Args:
+        count (int): Images that there are.
+        settings (LoaderSettings): Batch size, seed and ranks.
+        batches_per_epoch (int): Global batches an epoch.
+        first, last (int): The batches from `first` on and before `last`, counted from the start of the run.
+
+    Yields:
+        tuple[int, numpy.ndarray]: Epoch, and the indices of the images of a batch.
+    """
+    batch_size, epoch, order = settings.batch_size, None, None
+    for number in range(first, last):
+        if number // batches_per_epoch != epoch:
+            epoch = number // batches_per_epoch
+            order = permutation(settings.seed, epoch, count)
+        start = (number % batches_per_epoch * settings.ranks + settings.rank) * batch_size
+        yield epoch, order[start : start + batch_size]
+
+
+def share(count, rank, ranks):
+    """The slice of `count` rows that is a rank's: contiguous and equal, the last ones shorter or empty."""
+    size = math.ceil(count / ranks)
+    return slice(rank * size, (rank + 1) * size)
 
 
 class EvalLoader(_Loader):
@@ -230,9 +251,8 @@ class EvalLoader(_Loader):
 
     def __init__(self, source, transform, settings):
         super().__init__(source, transform, settings)
-        share = math.ceil(len(source) / settings.ranks)
-        self._indices = np.arange(len(source))[settings.rank * share : (settings.rank + 1) * share]
-        self._count = math.ceil(share / settings.batch_size)
+        self._indices = np.arange(len(source))[share(len(source), settings.rank, settings.ranks)]
+        self._count = math.ceil(math.ceil(len(source) / settings.ranks) / settings.batch_size)
 
     def __len__(self):
         """Batches, the same number for all ranks."""

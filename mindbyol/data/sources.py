@@ -26,8 +26,21 @@ from mindbyol.data.idx_files import IdxFiles
 from mindbyol.data.image_list import index_list
 from mindbyol.data.mindrecord import MindRecordFiles
 from mindbyol.data.names import printable
+from mindbyol.data.transfer_sets import TRANSFER_SETS, index_transfer_set
+from mindbyol.data.voc import index_voc
 
-DATASETS = ("imagenet", "folder", "cifar10", "cifar100", "stl10", "mnist", "digits", "mindrecord")
+DATASETS = (
+    "imagenet",
+    "folder",
+    "cifar10",
+    "cifar100",
+    "stl10",
+    "mnist",
+    "digits",
+    "mindrecord",
+    "voc",
+    *TRANSFER_SETS,
+)
 MAX_FILE_BYTES = 2**30  # Of an image file. The largest image that is decoded, as a 16-bit TIFF, fits.
 
 
@@ -42,7 +55,10 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
             split is "train" and there is no such sub-folder, or is ".";
             "cifar10", "cifar100", "stl10": their published binary files; "mnist": IDX files as MNIST and Fashion-MNIST
             are published; "digits": scikit-learn's;
-            "mindrecord": what scripts/make_mindrecord.py wrote.
+            "mindrecord": what scripts/make_mindrecord.py wrote;
+            "voc": VOC 2007 as published, several classes an image;
+            "food101", "sun397", "cars", "aircraft", "dtd", "pets", "caltech101", "flowers102": as published; see
+            `transfer_sets`.
         data_dir (str): Folder of the data set; "digits" needs none.
         split (str): Which part of the data set.
         download (bool): Fetch CIFAR and STL10 when they are not there.
@@ -76,6 +92,10 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
             source = MindRecordFiles(data_dir, split)
         elif dataset == "mnist":
             source = IdxFiles(data_dir, split)
+        elif dataset == "voc":
+            source = ImageFiles(*index_voc(Path(data_dir), split), f"VOC 2007 {split}")
+        elif dataset in TRANSFER_SETS:
+            source = ImageFiles(*index_transfer_set(dataset, Path(data_dir), split), f"{dataset} {split}")
         else:
             source = BinaryFiles(dataset, data_dir, split, download)
     if num_samples is not None:

@@ -1,6 +1,8 @@
 """Scores of a classifier: top-1, top-5, and the mean over classes, over all ranks and every image once."""
 
 import contextlib
+import time
+from typing import NamedTuple, Optional
 
 import numpy as np
 
@@ -52,28 +54,47 @@ def scores_of(table):
     return {**scores, "mean_per_class": 100.0 * float(np.mean(table[there, 1] / table[there, 0]))}
 
 
-def score(logits_of, loader, gather):
+class Found(NamedTuple):
+    """What scoring has found.
+
+    Attributes:
+        scores (list[dict[str, float]]): As of `scores_of`, of each classifier.
+        images_per_second (float): Of all ranks, from the second batch on; the first has to be compiled. None where
+            there is no second one.
+    """
+
+    scores: list
+    images_per_second: Optional[float]
+
+
+def score(logits_of, batches, gather):
     """Scores one or several classifiers in one pass over the images, each rank its share.
 
     Args:
-        logits_of (Callable[[Tensor], tuple[Tensor]]): Images as the loader has them to logits, (B, C) of each.
-        loader (EvalLoader): Its batches hold "image"; its source has labels.
+        logits_of (Callable[[Tensor], tuple[Tensor]]): What the batches hold to logits, (B, C) of each.
+        batches (iterable[Batch]): Of one array and labels, such as an EvalLoader; on all ranks as many.
         gather (Callable[[ndarray], ndarray]): See `runtime.Communicator.gather`.
 
     Returns:
-        list[dict[str, float]]: As of `scores_of`, for each classifier; the same on all ranks.
+        Found: The same on all ranks.
 
     Raises:
         NonFinite: See `count_hits`.
     """
-    tables = None
-    for batch in loader:
+    tables, images, started = 0, 0, None
+    for batch in batches:
+        (array,) = batch.arrays.values()
         labels = batch.labels[batch.counts]
-        logits = [of_head.asnumpy()[batch.counts] for of_head in logits_of(Tensor(batch.arrays["image"]))]
-        found = np.stack([count_hits(of_head, labels) for of_head in logits])
-        tables = found if tables is None else tables + found
+        logits = [of_head.asnumpy()[batch.counts] for of_head in logits_of(Tensor(array))]
+        tables = tables + np.stack([count_hits(of_head, labels) for of_head in logits])
+        if started is None:
+            started = time.perf_counter()
+        else:
+            images += len(labels)
+    rates = gather(np.array([images, time.perf_counter() - started], np.float32))
     tables = gather(tables.astype(np.float32)).astype(np.float64).sum(0)  # counts, exact in float32 below 2^24
-    return [scores_of(table) for table in tables]
+    images, seconds = float(rates[:, 0].sum()), float(rates[:, 1].max())
+    return Found([scores_of(table) for table in tables], images / seconds if images else None)
 
 
 @contextlib.contextmanager
@@ -94,19 +115,27 @@ def evaluating(network):
             cell.add_flags(training=mode)
 
 
-def summary(names, found):
-    """The scores of several classifiers in one dict, the best first.
+def best_of(found):
+    """The place of the classifier with the highest top-1; of equal ones the first.
 
     Args:
-        names (sequence[str]): Of the classifiers; one classifier may have an empty name.
-        found (list[dict[str, float]]): As of `score`.
+        found (list[dict[str, float]]): As of `scores_of`.
+    """
+    return max(range(len(found)), key=lambda head: found[head]["top1"])
+
+
+def summary(names, found, chosen):
+    """The scores of several classifiers in one dict, those of the chosen one first.
+
+    Args:
+        names (sequence[str]): Of the classifiers.
+        found (list[dict[str, float]]): As of `scores_of`.
+        chosen (int): Place of the one whose scores are the result.
 
     Returns:
-        tuple[dict[str, float], str]: `top1`, `top5` and `mean_per_class` of the classifier with the highest top-1 and,
-        where there are several, of each: `NAME_top1`, ...; and the name of the best one.
+        dict[str, float]: `top1`, `top5` and `mean_per_class`; where there are several, also `NAME_top1`, ... of each.
     """
-    best = max(range(len(found)), key=lambda head: found[head]["top1"])  # of equal ones the first
-    scores = dict(found[best])
+    scores = dict(found[chosen])
     if len(found) > 1:
         scores.update({f"{name}_{key}": value for name, of_head in zip(names, found) for key, value in of_head.items()})
-    return scores, names[best]
+    return scores

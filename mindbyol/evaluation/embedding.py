@@ -17,11 +17,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from mindspore import Tensor
-
 from mindbyol.data import EvalLoader
 from mindbyol.data.decode import DataError
 from mindbyol.data.sources import Subset
+from mindbyol.evaluation.features import compute
 from mindbyol.files import replacing
 
 logger = logging.getLogger(__name__)
@@ -134,27 +133,18 @@ class Embedding:
         return self._join()
 
     def _rows(self, extractor, loader, subset, bar):
-        """Yields (features, names) a batch; the device computes a batch while the last one is fetched from it."""
-        waiting = None
-        for batch in loader:
-            found = extractor(Tensor(batch.arrays["image"])), batch.indices, batch.counts
-            if waiting:
-                yield self._fetch(*waiting, subset, bar)
-            waiting = found
-        yield self._fetch(*waiting, subset, bar)
-
-    @staticmethod
-    def _fetch(features, indices, counts, subset, bar):
-        bar.update(int(counts.sum()))
-        features = features.asnumpy().astype(np.float32)[counts]
-        names = [subset.name(int(index)) for index in indices[counts]]
-        finite = np.isfinite(features).all(1)
-        if not finite.all():
-            raise DataError(
-                f"{names[np.argmin(finite)]} has features that are NaN or infinite: these weights cannot be "
-                "used with such images (have they diverged, or does their model card have a wrong mean or std?)"
-            )
-        return features, names
+        """Yields (features, names) a batch."""
+        for features, indices, counts in compute(extractor, loader):
+            bar.update(int(counts.sum()))
+            features = features[counts]
+            names = [subset.name(int(index)) for index in indices[counts]]
+            finite = np.isfinite(features).all(1)
+            if not finite.all():
+                raise DataError(
+                    f"{names[np.argmin(finite)]} has features that are NaN or infinite: these weights cannot be "
+                    "used with such images (have they diverged, or does their model card have a wrong mean or std?)"
+                )
+            yield features, names
 
     def _write_part(self, part, rows, batches):
         features, names = zip(*(next(rows) for _ in range(batches)))

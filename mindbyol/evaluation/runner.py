@@ -12,7 +12,7 @@ import logging
 
 from mindbyol import runtime
 from mindbyol.data import source_from_args
-from mindbyol.evaluation import results, subjects
+from mindbyol.evaluation import feature_files, results, subjects
 from mindbyol.evaluation.tools import Tools
 from mindbyol.terminal import setup_logging
 
@@ -37,6 +37,8 @@ class Evaluation:
         self.protocol = protocol
         if recipe.results:
             results.check_file(recipe.results)
+        if recipe.features_dir:
+            feature_files.check_folder(recipe.features_dir)
         self.world = runtime.setup(recipe.device_target, recipe.mode, recipe.jit_level, recipe.distribute, recipe.seed)
         setup_logging(rank=self.world.rank)
         roles = protocol.splits(recipe)

@@ -1,24 +1,21 @@
 """What a protocol gets from the runner: features, and the other ranks without knowing them."""
 
-import math
+import logging
 
 import numpy as np
 
+import mindbyol
 from mindbyol import runtime
 from mindbyol.checkpoint import NonFinite
-from mindbyol.data import eval_loader_from_args
+from mindbyol.data import eval_loader_from_args, eval_transform_from_args, loader_settings_from_args
+from mindbyol.data.loader import share
+from mindbyol.data.rows import EvalRows
+from mindbyol.data.sources import fingerprint
+from mindbyol.evaluation import feature_files
 from mindbyol.evaluation.classification import score
-from mindbyol.evaluation.features import FeatureExtractor, extract, pixels
+from mindbyol.evaluation.features import FeatureExtractor, extract, in_memory, pixels
 
-
-def _check_finite(features, subject, source):
-    """NaN is near to nothing: it would be scored, as 0 %."""
-    bad = np.count_nonzero(~np.isfinite(features).all(1))
-    if bad:
-        raise NonFinite(
-            f"ckpt_path: the {subject.name} features of {bad} of {source.description} are NaN or infinite, so there is "
-            "no score: the weights are not those of a healthy run"
-        )
+logger = logging.getLogger(__name__)
 
 
 class Tools:
@@ -33,41 +30,101 @@ class Tools:
         self._recipe = recipe
         self._world = world
         self._communicator = runtime.Communicator(world)
+        self._subject = None
+        self._extractors = {}
         self._features = {}
 
-    def features(self, subject, source):
+    def features(self, subject, source, transform=None, read_out=None):
         """Features of all images of a source; all ranks must ask, and all get them.
 
+        Those of one subject at a time are kept in memory; those of all in the recipe's `features_dir`, if there is one.
+
         Args:
-            subject (Scored): What gives them.
+            subject (Scored): What gives them. Raw pixels are themselves whatever is to be read out.
             source (Source): The images.
+            transform (Callable): What becomes of an image: "image", uint8 (3, H, W); see `data.views`. Its public
+                attributes are all that it depends on. By default the recipe's EvalTransform.
+            read_out (object): What of the backbone is taken: `name` (str), which no other read-out has, and
+                `cell(backbone)`, a Cell from normalised images (N, 3, H, W) to (N, F). By default the backbone itself,
+                which gives its pooled features.
 
         Returns:
-            tuple[ndarray, ndarray or None]: (N, F) float32 and the labels, in the order of the source.
+            tuple[ndarray, ndarray or None]: (N, F) float32, not to be written to, and the labels, in the order of the
+            source.
 
         Raises:
             NonFinite: Some are NaN or infinite.
+            OSError: They cannot be kept in `features_dir`.
         """
-        key = subject.name, subject.digest, id(source)
+        if subject is not self._subject:
+            self._subject, self._extractors, self._features = subject, {}, {}
+        transform = transform or eval_transform_from_args(self._recipe)
+        name = read_out.name if read_out else "pooled"
+        key = id(source), _identity(transform), name
         if key not in self._features:
-            extractor = (
-                pixels if subject.backbone is None else FeatureExtractor(subject.backbone, subject.mean, subject.std)
-            )
-            loader = eval_loader_from_args(self._recipe, source, self._world.rank, self._world.ranks)
-            features, labels = extract(extractor, loader, self._communicator.gather)
-            _check_finite(features, subject, source)
-            self._features[key] = features, labels
-        return self._features[key]
+            if name not in self._extractors:
+                self._extractors[name] = _extractor(subject, read_out)
+            loader = eval_loader_from_args(self._recipe, source, self._world.rank, self._world.ranks, transform)
+            parts = _finite(extract(self._extractors[name], loader, self._communicator.gather), subject, source)
+            if self._recipe.features_dir:
+                features, images = self._on_disk(self._facts(subject, source, transform, name), len(source), parts)
+            else:
+                features, images = in_memory(len(source), parts)
+                features.flags.writeable = False
+            labels = None if source.labels is None else np.asarray(source.labels)[images]
+            self._features[key] = source, features, labels  # the source stays, or another one might get its id
+        return self._features[key][1:]
+
+    def _facts(self, subject, source, transform, read_out):
+        """All that features depend on."""
+        card = subject.card
+        network = {key: getattr(card, key) for key in ("model", "stem", "padding", "stages")} if card else None
+        return {
+            "subject": subject.name,
+            "weights": subject.digest,
+            "network": network,
+            "mean": list(map(float, subject.mean)),
+            "std": list(map(float, subject.std)),
+            "images": {"count": len(source), **fingerprint(source)},
+            "on_bad_image": self._recipe.on_bad_image,
+            "transform": _identity(transform),
+            "read_out": read_out,
+            "mindbyol": mindbyol.__version__,
+        }
+
+    def _on_disk(self, facts, count, parts):
+        """Features from `features_dir`; `parts` is run through if they are not there. Rank 0 writes."""
+        path = feature_files.path_of(self._recipe.features_dir, facts["subject"], facts)
+        first = self._world.rank == 0
+        if self._communicator.any(first and feature_files.is_whole(path, facts)):
+            logger.info(f"Features: {path}")
+        else:
+            if first:
+                feature_files.write(path, facts, count, parts)
+            else:
+                for _ in parts:
+                    pass
+            self._communicator.barrier()
+        return feature_files.read(path)
 
     def classify(self, logits_of, source):
-        """Scores classifiers on a source; all ranks must ask. See `classification.score`."""
+        """Scores classifiers on images, each rank its share; all ranks must ask. See `classification.score`."""
         loader = eval_loader_from_args(self._recipe, source, self._world.rank, self._world.ranks)
         return score(logits_of, loader, self._communicator.gather)
 
+    def classify_rows(self, logits_of, features, labels):
+        """The same of features (N, F) that were computed before, and their labels (N,)."""
+        settings = loader_settings_from_args(self._recipe, self._world.rank, self._world.ranks)
+        return score(logits_of, EvalRows(features, labels, settings), self._communicator.gather)
+
+    @property
+    def devices(self):
+        """What works, for a table: `Ascend x 8`."""
+        return f"{self._world.target} x {self._world.ranks}"
+
     def share(self, count):
         """The slice of `count` rows that this rank works on."""
-        size = math.ceil(count / self._world.ranks)
-        return slice(self._world.rank * size, (self._world.rank + 1) * size)
+        return share(count, self._world.rank, self._world.ranks)
 
     def total(self, counts):
         """Sums over the ranks, exact for counts below 2^24.
@@ -79,3 +136,41 @@ class Tools:
             ndarray: float64.
         """
         return self._communicator.gather(np.array(counts, np.float32)).astype(np.float64).sum(0)
+
+    def on_first_rank(self, work, count):
+        """What the first rank finds, on all ranks: for work that cannot be shared.
+
+        Args:
+            work (Callable): Returns so many numbers, which float32 must hold.
+            count (int): How many.
+
+        Returns:
+            ndarray: (count,) float64.
+        """
+        return self.total(work() if self._world.rank == 0 else np.zeros(count))
+
+
+def _extractor(subject, read_out):
+    if subject.backbone is None:
+        return pixels
+    network = read_out.cell(subject.backbone) if read_out else subject.backbone
+    return FeatureExtractor(network, subject.mean, subject.std)
+
+
+def _identity(transform):
+    """What tells a transform from another one, as a text: its class and its public attributes."""
+    public = (f"{name}={value!r}" for name, value in sorted(vars(transform).items()) if not name.startswith("_"))
+    return f"{type(transform).__name__}({', '.join(public)})"
+
+
+def _finite(parts, subject, source):
+    """The parts of `extract`, up to an error at their end: NaN is near to nothing and would be scored, as 0 %."""
+    bad = 0
+    for part in parts:
+        bad += np.count_nonzero(~np.isfinite(part[1]).all(1))
+        yield part
+    if bad:
+        raise NonFinite(
+            f"ckpt_path: the {subject.name} features of {bad} of {source.description} are NaN or infinite, so there is "
+            "no score: the weights are not those of a healthy run"
+        )

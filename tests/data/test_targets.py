@@ -4,13 +4,16 @@ import cv2
 import numpy as np
 import pytest
 
+from mindbyol.config import parse_args
 from mindbyol.data.batch import BatchLayout
 from mindbyol.data.decode import decode
 from mindbyol.data.keyed_random import permutation, uniform
 from mindbyol.data.loader import EvalLoader, LoaderSettings, PretrainLoader
 from mindbyol.data.sources import Subset, create_source
 from mindbyol.data.views import EvalTransform
-from mindbyol.evaluation.features import extract
+from mindbyol.evaluation.subjects import Scored
+from mindbyol.evaluation.tools import Tools
+from mindbyol.runtime import World
 
 COUNT, CLASSES, MOST = 22, 20, 4
 
@@ -165,10 +168,10 @@ def test_a_source_without_targets_is_refused():
 
 
 def test_features_come_with_labels_of_any_shape(source):
-    loader = EvalLoader(source, EvalTransform(8), LoaderSettings(4, num_parallel_workers=1))
-    features, labels = extract(lambda images: images.mean((2, 3)), loader, lambda rows: rows[None])
+    recipe = parse_args("--image_resize 8 --batch_size 4 --num_parallel_workers 1".split(), "validate")
+    features, labels = Tools(recipe, World("CPU")).features(Scored("pixels", None), source)
     np.testing.assert_array_equal(labels, source.labels)
-    assert labels.dtype == np.int8 and features.shape == (COUNT, 3) and features.dtype == np.float32
+    assert labels.dtype == np.int8 and features.shape == (COUNT, 192) and features.dtype == np.float32
 
 
 def test_arrays_of_a_block_do_not_overlap():

@@ -5,7 +5,7 @@ from mindspore import Tensor, nn
 
 from mindbyol.checkpoint import NonFinite
 from mindbyol.data.batch import Batch
-from mindbyol.evaluation.classification import count_hits, evaluating, score, scores_of, summary
+from mindbyol.evaluation.classification import best_of, count_hits, evaluating, score, scores_of, summary
 
 
 def test_by_hand():
@@ -45,27 +45,27 @@ def test_rows_that_do_not_count_and_shares_of_ranks():
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(2, 8, 3)).astype(np.float32), rng.integers(0, 3, 8).astype(np.int32)
     expected = [scores_of(count_hits(of_head[:7], labels[:7])) for of_head in logits]
-    shares = []
+
+    def of_rank(rank, gather):
+        rows = np.arange(4 * rank, 4 * rank + 4)
+        batch = Batch({"image": rows.astype(np.int32)}, labels[rows], rows, rows < 7)
+        return score(lambda images: [Tensor(of_head[images.asnumpy()]) for of_head in logits], [batch], gather)
+
+    handed_in = [[], []]
     for rank in range(2):
-        rows = slice(4 * rank, 4 * rank + 4)
-        counts = np.arange(8)[rows] < 7
-        batch = Batch({"image": np.arange(8, dtype=np.int32)[rows]}, labels[rows], np.arange(8)[rows], counts)
-        score(lambda rows: [Tensor(of_head[rows.asnumpy()]) for of_head in logits], [batch], lambda x: keep(shares, x))
-    found = score(lambda rows: [Tensor(of_head[:4]) for of_head in logits], [batch], lambda x: np.stack(shares))
-    assert found == [pytest.approx(of_head) for of_head in expected]
-
-
-def keep(shares, table):
-    shares.append(table)
-    return table[None]
+        of_rank(rank, lambda array: handed_in[rank].append(array) or array[None])
+    messages = iter(zip(*handed_in))
+    found = of_rank(0, lambda _: np.stack(next(messages)))
+    assert found.scores == [pytest.approx(of_head) for of_head in expected] and found.images_per_second is None
 
 
 def test_the_best_of_several_is_the_first_score():
     found = [{"top1": 10.0, "top5": 50.0}, {"top1": 20.0, "top5": 40.0}, {"top1": 20.0, "top5": 60.0}]
-    scores, best = summary(["a", "b", "c"], found)
-    assert best == "b" and list(scores)[0] == "top1" and scores["top1"] == 20.0 and scores["top5"] == 40.0
-    assert scores["c_top5"] == 60.0
-    assert summary([""], found[:1]) == (found[0], "")
+    assert best_of(found) == 1
+    scores = summary(["a", "b", "c"], found, 1)
+    assert list(scores)[0] == "top1" and scores["top1"] == 20.0 and scores["top5"] == 40.0
+    assert scores["c_top5"] == 60.0 and scores["a_top1"] == 10.0
+    assert summary([""], found[:1], 0) == found[0]
 
 
 def test_evaluation_mode_ends_with_the_block():

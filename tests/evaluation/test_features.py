@@ -1,28 +1,26 @@
-from types import SimpleNamespace
-
 import numpy as np
+import pytest
 
 from mindspore import Tensor
 
 from mindbyol.data.batch import Batch
-from mindbyol.evaluation.features import extract
+from mindbyol.data.loader import share
+from mindbyol.evaluation.features import extract, in_memory
 
 IMAGES = np.arange(10, dtype=np.uint8).repeat(3).reshape(10, 3, 1, 1)  # image k is all k
-LABELS = np.arange(10, dtype=np.int32) % 4
 
 
 class Loader:
-    """Batches of 2 from a contiguous share of the images; the last ones are padded with copies of image 9."""
+    """The images of a rank in batches of 2, of which the last ones may be padding alone; image 2 is read as image 3."""
 
-    def __init__(self, first, end, batches, labels):
-        self.source = SimpleNamespace(labels=labels)
+    def __init__(self, rank, ranks):
+        self.source = IMAGES
+        rows = np.arange(10)[share(10, rank, ranks)]
         self.batches = []
-        for start in range(first, first + 2 * batches, 2):
-            rows = np.arange(start, min(start + 2, end))
-            padded = np.concatenate([rows, np.full(2 - len(rows), 9)]).astype(int)
-            counts = np.arange(2) < len(rows)
-            given = None if labels is None else labels[padded]
-            self.batches.append(Batch({"image": IMAGES[padded]}, given, np.where(counts, padded, -1), counts))
+        for start in range(0, -(-10 // ranks), 2):
+            of = np.where(rows == 2, 3, rows)[start : start + 2]
+            indices = np.concatenate([of, [-1, -1]])[:2]
+            self.batches.append(Batch({"image": IMAGES[indices]}, None, indices, indices >= 0))
 
     def __iter__(self):
         return iter(self.batches)
@@ -38,32 +36,28 @@ def gathered(loaders):
     given = []
     for loader in loaders:
         rows = []
-        extract(extractor, loader, lambda array: rows.append(array) or array[None])
+        for _ in extract(extractor, loader, lambda array: rows.append(array) or array[None]):
+            pass
         given.append(rows)
     return [np.stack(batch) for batch in zip(*given)]
 
 
-def features_of_two_ranks(labels):
-    """Rank 0 has images 0 to 6 in 4 batches, rank 1 images 7 to 9 in 2 batches and 2 of padding alone."""
-    shares = [(0, 7), (7, 10)]
-    loaders = [Loader(first, end, 4, labels) for first, end in shares]
-    batches = iter(gathered(loaders))
-    return extract(extractor, loaders[0], lambda _: next(batches))
+@pytest.mark.parametrize(
+    "ranks", [1, 2, 4]
+)  # 10 images, 5 and 5, or 3, 3, 3 and 1, the last of which has a batch of none
+def test_rows_of_all_ranks_come_in_the_order_of_the_source_and_padding_is_left_out(ranks):
+    loaders = [Loader(rank, ranks) for rank in range(ranks)]
+    for rank in range(ranks):
+        batches = iter(gathered(loaders))
+        features, images = in_memory(10, extract(extractor, loaders[rank], lambda _: next(batches)))
+        np.testing.assert_array_equal(images, [0, 1, 3, 3, 4, 5, 6, 7, 8, 9])
+        np.testing.assert_array_equal(features, [[10 * k, 10 * k + 1] for k in images])
+        assert features.dtype == np.float32
 
 
-def test_rows_of_all_ranks_come_in_the_order_of_the_source_and_padding_is_left_out():
-    features, labels = features_of_two_ranks(LABELS)
-    np.testing.assert_array_equal(features, [[10 * k, 10 * k + 1] for k in range(10)])
-    np.testing.assert_array_equal(labels, LABELS)
-    assert features.dtype == np.float32 and labels.dtype == np.int32
-
-
-def test_a_source_without_labels_gives_none():
-    features, labels = features_of_two_ranks(None)
-    assert features.shape == (10, 2) and labels is None
-
-
-def test_one_rank_has_everything():
-    features, labels = extract(extractor, Loader(0, 10, 5, LABELS), lambda array: array[None])
-    np.testing.assert_array_equal(features[:, 0], 10 * np.arange(10))
-    np.testing.assert_array_equal(labels, LABELS)
+def test_indices_of_millions_of_images_survive_float32():
+    batch = Batch({"image": IMAGES[:2]}, None, np.array([2**24 + 1, 2**31 - 1]), np.ones(2, bool))
+    loader = Loader(0, 1)
+    loader.batches = [batch]
+    ((_, _, images),) = extract(extractor, loader, lambda array: array[None])
+    np.testing.assert_array_equal(images, batch.indices)

@@ -169,6 +169,7 @@ def test_a_map_a_stage_and_the_last_one_pooled_gives_the_features(model, size, c
     assert backbone.map_names == ("stem", "stage1", "stage2", "stage3", "stage4")
     assert backbone.map_channels == tuple(array.shape[1] for array in found) == channels
     patches = model.startswith(("swin", "poolformer"))  # cut by the stem
+    assert backbone.map_sides == tuple(array.shape[2] for array in found)
     assert [size // array.shape[2] for array in found] == [4 if patches else 2, 4, 8, 16, 32]
     assert all(array.shape[2] == array.shape[3] for array in found)
     features = forward(backbone, noise(size))
@@ -228,7 +229,9 @@ def test_maps_go_through_layers_that_were_put_in_place_of_others():
 @pytest.mark.parametrize("model", ["squeezenet1_0", pytest.param("vit_b_32_224", marks=slow)])
 def test_maps_of_a_model_without_stages_are_refused(model):
     backbone = create_backbone(model)
-    for ask in (lambda: maps(backbone, noise(224)), lambda: backbone.map_names, lambda: backbone.map_channels):
+    asked = [lambda: maps(backbone, noise(224))]
+    asked += [lambda: backbone.map_names, lambda: backbone.map_channels, lambda: backbone.map_sides]
+    for ask in asked:
         with pytest.raises(ValueError, match=f"^model: '{model}' has no stages that could be told; those of resnet50"):
             ask()
 
