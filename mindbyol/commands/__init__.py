@@ -1,4 +1,4 @@
-"""The commands: a module each, with `main(argv=None)`; `mindbyol NAME ...` runs those that are not train.py and validate.py."""
+"""The commands: a module each, with `main(argv=None)`; `mindbyol NAME ...` runs all but train.py and validate.py."""
 
 import importlib
 import sys

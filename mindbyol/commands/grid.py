@@ -10,7 +10,6 @@ started again.
 
 import argparse
 import itertools
-import logging
 import shlex
 
 from mindbyol.command import Parser, one_line_errors, packages

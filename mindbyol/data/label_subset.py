@@ -1,7 +1,7 @@
 """Some of the labelled images of a source: drawn by class and seed, or named in a list file.
 
-A list file has a name a line: that of the source (`source.name(i)`), or the last part of it, as SimCLR's lists of 1% and
-10% of ImageNet have it (`n01440764_10026.JPEG`).
+A list file has a name a line: that of the source (`source.name(i)`), or the last part of it, as SimCLR's lists of 1%
+and 10% of ImageNet have it (`n01440764_10026.JPEG`).
 """
 
 import os
