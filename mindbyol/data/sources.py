@@ -24,6 +24,7 @@ from mindbyol.data.decode import BadImage
 from mindbyol.data.file_index import index_images
 from mindbyol.data.idx_files import IdxFiles
 from mindbyol.data.image_list import index_list
+from mindbyol.data.linear_sets import LINEAR_SETS, index_linear_set
 from mindbyol.data.mindrecord import MindRecordFiles
 from mindbyol.data.names import printable
 from mindbyol.data.transfer_sets import TRANSFER_SETS, index_transfer_set
@@ -40,6 +41,7 @@ DATASETS = (
     "mindrecord",
     "voc",
     *TRANSFER_SETS,
+    *LINEAR_SETS,
 )
 MAX_FILE_BYTES = 2**30  # Of an image file. The largest image that is decoded, as a 16-bit TIFF, fits.
 
@@ -58,7 +60,8 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
             "mindrecord": what scripts/make_mindrecord.py wrote;
             "voc": VOC 2007 as published, several classes an image;
             "food101", "sun397", "cars", "aircraft", "dtd", "pets", "caltech101", "flowers102": as published; see
-            `transfer_sets`.
+            `transfer_sets`;
+            "places205", "inaturalist2018": as published; see `linear_sets`.
         data_dir (str): Folder of the data set; "digits" needs none.
         split (str): Which part of the data set.
         download (bool): Fetch CIFAR and STL10 when they are not there.
@@ -96,6 +99,8 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
             source = ImageFiles(*index_voc(Path(data_dir), split), f"VOC 2007 {split}")
         elif dataset in TRANSFER_SETS:
             source = ImageFiles(*index_transfer_set(dataset, Path(data_dir), split), f"{dataset} {split}")
+        elif dataset in LINEAR_SETS:
+            source = ImageFiles(*index_linear_set(dataset, Path(data_dir), split), f"{dataset} {split}")
         else:
             source = BinaryFiles(dataset, data_dir, split, download)
     if num_samples is not None:

@@ -8,6 +8,8 @@ from sklearn.linear_model import LogisticRegression
 
 from mindbyol import checkpoint, classification
 from mindbyol.model_card import Card
+from mindbyol.weights import read_weights
+from mindbyol.weights.export import export
 from tests.tasks import classifiers
 from tests.tasks.classifiers import LINEAR, lines, train, validate
 
@@ -139,6 +141,7 @@ def test_cached_features_give_what_images_without_augmentation_give(backbone, tm
     assert lines(tmp_path / "cached")[1] == lines(tmp_path / "streamed")[1]
 
 
+@pytest.mark.slow
 def test_shuffled_labels_are_scored_as_chance(backbone, tmp_path, monkeypatch):
     opened = classification.source_from_args
 
@@ -240,3 +243,14 @@ def test_a_head_of_other_classes_is_refused(run, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "source_from_args", fewer)
     with pytest.raises(SystemExit, match="tells 10 classes apart, but .* has 9"):
         validate(run / "tiny-3_15.ckpt", LINEAR, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_file_of_another_project_goes_in(tmp_path):
+    """PyTorch's names and container; the padding is that of its project."""
+    arrays = classifiers.write_backbone(tmp_path / "ours.ckpt", "resnet18", stages=1, factor=1)
+    export(read_weights(tmp_path / "ours.ckpt"), tmp_path / "theirs.pth", "torchvision")
+    train(tmp_path / "run", LINEAR, model="resnet18", pretrained_from=tmp_path / "theirs.pth", epoch_size=1)
+    found, card = checkpoint.read(tmp_path / "run/resnet18-1_5.ckpt")
+    assert card.stages == 1
+    classifiers.assert_same(checkpoint.online_backbone(found), arrays)
