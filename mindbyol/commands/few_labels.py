@@ -1,7 +1,7 @@
 """What a start is worth where labels are few: fine-tunes from each, on few labels and on more, several times.
 
     python scripts/few_labels.py --config configs/finetune/finetune_fashion_mnist_cpu.yaml \\
-        --start BYOL=ckpt/fashion_mnist/resnet18-1_1875_backbone.ckpt --start nothing \\
+        --start BYOL=ckpt/fashion_mnist_2/resnet18-1_1875_backbone.ckpt --start nothing \\
         --labels 10:60 50:24 200:10 --seeds 0 1 2 --output ckpt/few_labels
 
 `--labels 10:60` are 10 labels a class and 60 epochs. The seed draws the labelled images, the classifier's first
