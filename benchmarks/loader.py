@@ -215,8 +215,9 @@ def profile(folder, images=300):
 
 def feeding(rounds=20, batch=128):
     """Prints the median time from arrays to tensors, two views a batch, in turns: copied, shared, by a feed."""
-    import mindspore as ms
     import numpy as np
+
+    import mindspore as ms
 
     from mindbyol.training.feeding import Feed
 

@@ -66,6 +66,25 @@ class Backbone:
             maps += (_square(x) if x.ndim == 3 else x,)
         return maps
 
+    def cells_up_to(self, stage):
+        """The cells of the stem and of the stages up to one.
+
+        Args:
+            stage (int): 0 for the stem alone.
+
+        Returns:
+            tuple[Cell]: In the order in which they are run.
+
+        Raises:
+            ValueError: There is no such stage, or the stages of this model cannot be told.
+        """
+        if stage >= len(self.map_names):
+            raise ValueError(
+                f"frozen_stages: {stage} asked for, but this '{self._model}' has the stages 0 (the stem) to "
+                f"{len(self.map_names) - 1}"
+            )
+        return tuple(cell for cells in self._cells_of_stages[: stage + 1] for cell in cells)
+
     @property
     def map_names(self):
         return MAP_NAMES[: len(self._told_stages())]

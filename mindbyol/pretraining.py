@@ -109,7 +109,7 @@ class Training:
         self.watchers = [WatchCollapse(healthy_std)] + ([WatchOverflows()] if step.loss_scale else [])
         self.shown = {
             "byol_loss": "loss: {:.4f}",
-            "probe_accuracy": "probe: {:.1%}",
+            **({"probe_accuracy": "probe: {:.1%}"} if self.num_classes else {}),
             "lr": "lr: {:.5f}",
             "tau": "tau: {:.5f}",
             "projection_std": f"std: {{:.4f}} (1/sqrt(d): {healthy_std:.4f})",

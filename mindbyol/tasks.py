@@ -18,6 +18,7 @@ TASKS = {
     "svm": "mindbyol.evaluation.svm",
     "low_shot": "mindbyol.evaluation.low_shot",
     "suite": "mindbyol.evaluation.suite",
+    "finetune": "mindbyol.finetuning",
 }
 OF_RECIPES = "byol"  # the task of a recipe that names none
 _DEFAULTS = {"train": "byol", "validate": "knn"}

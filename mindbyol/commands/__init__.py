@@ -1,4 +1,4 @@
-"""The commands: a module each, with `main(argv=None)`; `mindbyol NAME ...` runs those that neither train nor score."""
+"""The commands: a module each, with `main(argv=None)`; `mindbyol NAME ...` runs all but train.py and validate.py."""
 
 import importlib
 import sys
@@ -10,9 +10,12 @@ COMMANDS = {
     "convert": ("convert", "turn a checkpoint of another project into mindbyol's"),
     "embed": ("embed", "features of every image in a folder"),
     "export": ("export", "hand a backbone to another project"),
+    "few-labels": ("few_labels", "what a start is worth where labels are few: table and plot"),
+    "grid": ("grid", "train a recipe with every combination of some values"),
     "inspect": ("inspect_checkpoint", "say what a weights file is"),
     "make-mindrecord": ("make_mindrecord", "turn a data set into MindRecord shards"),
     "preview": ("preview", "show what a recipe makes of its images"),
+    "stl10-experiment": ("stl10_experiment", "what BYOL on STL10's unlabelled images gives a classifier"),
 }
 
 
@@ -20,7 +23,7 @@ def main(argv=None):
     """`mindbyol NAME ...`: runs one of `COMMANDS`; without a name it lists them."""
     argv = sys.argv[1:] if argv is None else list(argv)
     if not argv or argv[0] in ("-h", "--help"):
-        names = "\n".join(f"  {name:<17}{what}" for name, (_, what) in COMMANDS.items())
+        names = "\n".join(f"  {name:<18}{what}" for name, (_, what) in COMMANDS.items())
         print(f"usage: mindbyol COMMAND [...]\n\n{names}\n\nmindbyol COMMAND --help says more.")
         return
     with one_line_errors("mindbyol"):

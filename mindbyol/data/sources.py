@@ -22,6 +22,7 @@ import numpy as np
 from mindbyol.data.binary_files import BinaryFiles, Digits
 from mindbyol.data.decode import BadImage
 from mindbyol.data.file_index import index_images
+from mindbyol.data.idx_files import IdxFiles
 from mindbyol.data.image_list import index_list
 from mindbyol.data.linear_sets import LINEAR_SETS, index_linear_set
 from mindbyol.data.mindrecord import MindRecordFiles
@@ -35,6 +36,7 @@ DATASETS = (
     "cifar10",
     "cifar100",
     "stl10",
+    "mnist",
     "digits",
     "mindrecord",
     "voc",
@@ -53,7 +55,8 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
             `relative/path label`, the paths below `data_dir` or `data_dir/split`;
             "folder": images without labels at any depth under `data_dir/split`, or under `data_dir` itself when the
             split is "train" and there is no such sub-folder, or is ".";
-            "cifar10", "cifar100", "stl10": their published binary files; "digits": scikit-learn's;
+            "cifar10", "cifar100", "stl10": their published binary files; "mnist": IDX files as MNIST and Fashion-MNIST
+            are published; "digits": scikit-learn's;
             "mindrecord": what scripts/make_mindrecord.py wrote;
             "voc": VOC 2007 as published, several classes an image;
             "food101", "sun397", "cars", "aircraft", "dtd", "pets", "caltech101", "flowers102": as published; see
@@ -90,6 +93,8 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
             source = _open_folder(Path(data_dir), split)
         elif dataset == "mindrecord":
             source = MindRecordFiles(data_dir, split)
+        elif dataset == "mnist":
+            source = IdxFiles(data_dir, split)
         elif dataset == "voc":
             source = ImageFiles(*index_voc(Path(data_dir), split), f"VOC 2007 {split}")
         elif dataset in TRANSFER_SETS:

@@ -39,10 +39,11 @@ RECIPE = {
 
 
 def arguments(folder, resume=False, script=TRAIN, **recipe):
+    """A key that is None is left out."""
     argv = [script, *(["--resume"] if resume is True else []), "--ckpt_save_dir", str(folder)]
     recipe = {**recipe, **({"resume": resume} if isinstance(resume, str) else {})}
     for key, value in {**RECIPE, **recipe}.items():
-        argv += [f"--{key}", str(value)]
+        argv += [] if value is None else [f"--{key}", *str(value).split()]
     return argv
 
 
