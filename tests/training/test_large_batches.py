@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import mindspore as ms
-from mindspore import Tensor
+from mindspore import Tensor, nn
 
 from mindbyol.byol import BYOLTrainOneStep
 from mindbyol.pretraining import create_train_step
