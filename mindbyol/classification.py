@@ -9,6 +9,7 @@ from mindbyol.backbones import create_backbone
 from mindbyol.byol import Normalize
 from mindbyol.classifier import Logits
 from mindbyol.data import one_view_transform_from_args, source_from_args, train_loader_from_args
+from mindbyol.evaluation import feature_files
 from mindbyol.evaluation.classification import best_of, evaluating, summary
 from mindbyol.evaluation.heads import check_range
 from mindbyol.evaluation.subjects import open_trained
@@ -67,6 +68,8 @@ class ClassifierTraining:
     def __init__(self, recipe, world):
         self.recipe = recipe
         self.world = world
+        if recipe.features_dir:
+            feature_files.check_folder(recipe.features_dir)
         self.tools = Tools(recipe, world)
         self.source = source_from_args(recipe, recipe.train_split, recipe.num_samples)
         self.val_source = source_from_args(recipe, recipe.val_split)

@@ -8,10 +8,11 @@ with packages("validate.py"):
     from mindbyol.config import parse_args
     from mindbyol.data import DataError
     from mindbyol.evaluation import runner
+    from mindbyol.evaluation.suite import Stopped
     from mindbyol.terminal import setup_logging
 
 
-@one_line_errors("validate.py", errors=(DataError, OSError, NonFinite))
+@one_line_errors("validate.py", errors=(DataError, OSError, NonFinite, Stopped))
 def main(argv=None):
     with one_line_errors("validate.py"):
         setup_logging()

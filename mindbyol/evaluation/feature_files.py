@@ -31,7 +31,8 @@ def check_folder(folder):
         Path(folder).mkdir(parents=True, exist_ok=True)
         check_replaceable(Path(folder) / "features.npy")
     except OSError as error:
-        raise OSError(f"features_dir: {error}; name a folder that can be written to") from error
+        why = error if error.strerror is None else f"'{folder}' cannot be made ({error.strerror})"
+        raise OSError(f"features_dir: {why}; name a folder that can be written to") from error
 
 
 def path_of(folder, name, facts):

@@ -54,6 +54,8 @@ def check_data(recipe, sources):
     for source in (bank, queries):
         if source.labels is None:
             raise ValueError(f"dataset: {source.description}: no labels to score with")
+        if source.labels.ndim > 1:
+            raise ValueError(f"dataset: {source.description} has several classes an image; kNN needs one: use task svm")
     if recipe.train_split == recipe.val_split:
         logger.warning(f"val_split: {recipe.val_split} is the bank, too: every image finds itself")
     if bank.class_names != queries.class_names:

@@ -4,11 +4,12 @@ Each protocol is a recipe of its own, run as `validate.py` runs it, after `train
 What is done lies in `suite_dir`, so that the same command goes on where it was stopped:
 
     features/               features, each computed once for all protocols that share them
-    RECIPE/                 the run of a recipe that trains classifiers
+    RECIPE-DIGEST/          the run of a recipe that trains classifiers, one for each weights and settings
     scores.jsonl            every score; see `results`
     tables.md, tables.json  the scores in tables, published ones beside them; see `tables`
 """
 
+import hashlib
 import json
 import logging
 from pathlib import Path
@@ -19,7 +20,9 @@ from mindbyol.config.keys import Changes, Group, Key, path
 from mindbyol.evaluation import results, runner, tables
 from mindbyol.files import replacing
 from mindbyol.terminal import setup_logging
+from mindbyol.training.log import NonFiniteLoss
 from mindbyol.training.loop import Run
+from mindbyol.training.plan import Plan
 from mindbyol.weights.subject import open_subject
 
 logger = logging.getLogger(__name__)
@@ -41,8 +44,8 @@ KEYS = (
 _HANDED_ON = tuple(key.name for group in KEYS[:3] for key in group.keys if key.name not in ("data_dir", "ckpt_path"))
 
 
-class Stopped(ValueError):
-    """A signal has ended the training of a protocol, its state saved."""
+class Stopped(RuntimeError):
+    """The training of a protocol has ended before its time; the message says which, and why."""
 
 
 def check(recipe):
@@ -78,13 +81,16 @@ class Evaluation:
         setup_logging(rank=self.world.rank)
         self.digest = open_subject(recipe.ckpt_path, recipe.model if "model" in recipe.given else None).digest
         self.folder = Path(recipe.suite_dir)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(f"suite_dir: cannot make '{self.folder}' ({error.strerror}); name another folder") from error
         self.scores = self.folder / "scores.jsonl"
         self.done = {}
         for protocol in self.protocols:
             self.done[protocol.name] = self._scores_of(protocol)
             if not self.done[protocol.name]:
-                protocol.open(self.world)
+                protocol.open(self.world, self.digest)
         missing = {protocol.name: protocol.missing for protocol in self.protocols if protocol.missing}
         for name, why in missing.items():
             logger.warning(f"{name} is left out: {why}")
@@ -112,7 +118,8 @@ class Evaluation:
         """The scores of a protocol that an earlier run left: those of the same weights and settings."""
         wanted = Path(protocol.recipe.config).name, protocol.recipe.that_change_results(), self.digest
         records = map(json.loads, results.check_file(self.scores))
-        return {r["score"]: r["value"] for r in records if (r["recipe"], r["settings"], r["weights"]) == wanted}
+        kind = ("recipe", "settings", "weights")
+        return {r["score"]: r["value"] for r in records if tuple(map(r.get, kind)) == wanted}
 
     def _write_tables(self):
         filled = tables.fill(self.done)
@@ -155,21 +162,29 @@ class Protocol:
         if self._trains:
             self._run_recipe = self._parse("train", suite.ckpt_path)
 
-    def _parse(self, command, ckpt_path):
+    def _parse(self, command, ckpt_path, run_name=None):
         from mindbyol.config import parse_args  # which loads this module, for its keys
 
         folder = Path(self._suite.suite_dir)
         flags = {**self._flags, "ckpt_path": ckpt_path, "features_dir": folder / "features"}
         flags["results"] = folder / "scores.jsonl"
         if command == "train":
-            flags.update(ckpt_save_dir=folder / self.name, resume="auto")
+            flags.update(ckpt_save_dir=folder / (run_name or self.name), resume="auto")
         return parse_args([text for key, value in flags.items() for text in (f"--{key}", str(value))], command)
 
-    def open(self, world):
-        """Opens data and weights; what is wrong with them leaves the protocol out."""
+    def open(self, world, weights):
+        """Opens data and weights; what is wrong with them leaves the protocol out.
+
+        Args:
+            world (World): Devices that work together.
+            weights (str): Digest of the backbone: a run goes on only with the weights and settings that it began with.
+        """
         try:
             if self._trains:
-                self._module.Training(self._run_recipe, world)
+                made_of = json.dumps([weights, self._run_recipe.that_change_results()], sort_keys=True)
+                run_name = f"{self.name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
+                self._run_recipe = self._parse("train", self._suite.ckpt_path, run_name)
+                Plan(self._run_recipe, len(self._module.Training(self._run_recipe, world).source), world.ranks)
             else:
                 self._evaluation = runner.Evaluation(self.recipe, self._module)
         except (ValueError, OSError) as error:
@@ -185,8 +200,12 @@ class Protocol:
             DataError, NonFinite, OSError, Stopped: What was done before is kept.
         """
         if self._trains:
-            run = Run(self._run_recipe, self._module)
-            if not run.train():
+            try:
+                run = Run(self._run_recipe, self._module)
+                finished = run.train()
+            except (ValueError, NonFiniteLoss) as error:
+                raise Stopped(f"{self.name}: {error}") from error
+            if not finished:
                 raise Stopped(f"{self.name} was stopped; the same command goes on from there")
             self._evaluation = runner.Evaluation(self._parse("validate", run.state.file()), self._module)
         records, self._evaluation = self._evaluation.run(), None  # its features need not stay in memory

@@ -49,15 +49,16 @@ def make_output_folder(folder, resume):
             )
     _lock(folder)
     remove_unfinished(folder)  # of a run that was killed while it wrote
-    if not resume and any(folder.glob("*.ckpt")):
+    if not resume and any(not file.name.endswith(BEST) for file in folder.glob("*.ckpt")):
         go_on = "--resume goes on with it; for a new run " if holds_run(folder) else ""
         raise ValueError(
             f"ckpt_save_dir: '{folder}' holds the checkpoints of an earlier run: {go_on}"
             "choose another folder, or empty this one"
         )
-    metrics = folder / "metrics.jsonl"
-    if not resume and metrics.exists():  # of a run that ended before its first checkpoint
-        metrics.replace(folder / "metrics.jsonl.old")
+    if not resume:  # of a run that ended before its first checkpoint
+        for left in (folder / "metrics.jsonl", *folder.glob(f"*{BEST}")):
+            if left.exists():
+                left.replace(f"{left}.old")
 
 
 def holds_run(folder):

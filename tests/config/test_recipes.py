@@ -67,8 +67,8 @@ def test_a_recipe_builds_at_tiny_size(path, backbone):
 def test_a_recipe_scores_data_of_its_kind(path):
     recipe = parse_args(["-c", str(path)], "validate")
     protocol = tasks.load(recipe.task)
-    if hasattr(protocol, "Training"):
-        return  # it scores what it has trained: see its own tests
+    if not hasattr(protocol, "check_data") or hasattr(protocol, "Training"):
+        return  # a suite has no data of its own, and others score what they have trained: see their own tests
     labels = np.arange(40_000, dtype=np.int32) % 10
     if recipe.dataset == "voc":
         labels = np.eye(10, dtype=np.int8)[labels]

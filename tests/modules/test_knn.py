@@ -108,3 +108,9 @@ def test_ranks_score_each_query_once():
     expected = WeightedKNN((3,)).fit(*found["bank"]).score(*found["queries"])  # not 50: the bank has 20
     for ranks in (1, 2, 3):
         np.testing.assert_allclose(scores(ranks), list(expected.values()))
+
+
+def test_images_of_several_classes_are_refused():
+    source = SimpleNamespace(labels=np.zeros((3, 20), np.int8), description="3 images, VOC")
+    with pytest.raises(ValueError, match="dataset: 3 images, VOC has several classes an image; kNN needs one"):
+        knn.check_data(None, {"bank": source, "queries": source})

@@ -141,3 +141,10 @@ def test_validate_needs_labels_and_a_checkpoint(tmp_path, photo_folder):
 def test_read_only_output_folder(tmp_path):
     tmp_path.chmod(0o500)
     assert "cannot write to" in error_of(train.main, "-c", RECIPE, "--ckpt_save_dir", tmp_path / "ckpt")
+
+
+def test_features_folder_of_a_run_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    flags = ["--task", "linear", "--dataset", "digits", "--image_resize", "16", "--ckpt_path", "x"]
+    message = train_error(tmp_path, *flags, "--features_dir", tmp_path / "file")
+    assert f"features_dir: '{tmp_path}/file' cannot be made (File exists); name a folder" in message

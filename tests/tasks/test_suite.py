@@ -16,7 +16,7 @@ SHARED = {"dataset": "digits", "image_resize": 16, "model": "tiny", "num_paralle
 SHARED["interpolation"] = "bilinear"
 PROTOCOLS = {
     "near": {"task": "knn", "knn_k": "[1, 5]", "crop_pct": 1},
-    "path": {"task": "transfer", "l2_count": 2, "held_out": 20, "crop_pct": 1},
+    "path": {"task": "transfer", "l2_count": 2, "holdout_per_class": 20, "crop_pct": 1},
     "heads": {"task": "linear", "epoch_size": 5, "opt": "sgd", "lr": 3, "cache_features": "True", "crop_pct": 1},
     "absent": {"task": "knn", "dataset": "imagenet"},
 }
@@ -108,3 +108,65 @@ def test_a_suite_that_cannot_be_run_is_refused_in_a_line(folder, tmp_path, keys,
 def test_a_checkpoint_is_needed(folder):
     with pytest.raises(SystemExit, match="ckpt_path: which checkpoint is to be scored"):
         validate.main(["--config", str(folder / "suite.yaml"), "--suite_dir", str(Path(folder) / "other")])
+
+
+def linear_alone(folder, tmp_path, **keys):
+    """A suite of the linear protocol alone, in a folder of its own."""
+    for name in ("out", "protocols"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "tiny.ckpt").symlink_to(folder / "tiny.ckpt")
+    write(
+        tmp_path / "protocols/heads.yaml", {**SHARED, **PROTOCOLS["heads"], "epoch_size": 1, "num_samples": 192, **keys}
+    )
+    write(tmp_path / "suite.yaml", {"task": "suite", "protocols": "[protocols/heads.yaml]", "folders": "[.]"})
+    return tmp_path
+
+
+def test_other_weights_or_settings_train_classifiers_of_their_own(folder, tmp_path):
+    suite = linear_alone(folder, tmp_path)
+    score(suite)
+    arrays, card = checkpoint.read(folder / "tiny.ckpt")
+    (suite / "tiny.ckpt").unlink()
+    arrays = {name: array * 2 if "conv" in name else array for name, array in arrays.items()}
+    checkpoint.write(suite / "tiny.ckpt", arrays, card)
+    score(suite)
+    write(
+        suite / "protocols/heads.yaml", {**SHARED, **PROTOCOLS["heads"], "epoch_size": 1, "num_samples": 192, "lr": 1}
+    )
+    score(suite)
+    records = [json.loads(line) for line in (suite / "out/scores.jsonl").read_text().splitlines()]
+    made_of = {(r["weights"], r["settings"]["lr"]) for r in records}
+    assert len({weights for weights, _ in made_of}) == 2 and len(made_of) == 3
+    assert json.loads((suite / "out/tables.json").read_text())["weights"] in {r["weights"] for r in records[-3:]}
+    assert len(list((suite / "out").glob("heads-*"))) == 3
+
+
+@pytest.mark.parametrize(
+    "keys, message",
+    [({"batch_size": 5000}, "batch_size: a step takes 5000 images"), ({"lr": "3.0e+38"}, "heads: the loss is ")],
+)
+def test_what_ends_a_protocol_is_said_in_a_line(folder, tmp_path, keys, message):
+    with pytest.raises(SystemExit) as error:
+        score(linear_alone(folder, tmp_path, **keys))
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_lines_of_other_scores_are_passed_over_and_a_file_is_no_suite_dir(folder, tmp_path):
+    (linear_alone(folder, tmp_path) / "out/scores.jsonl").write_text('{"score": "of something else"}\n')
+    (tmp_path / "file").touch()
+    score(tmp_path)
+    assert len((tmp_path / "out/scores.jsonl").read_text().splitlines()) == 4
+    with pytest.raises(SystemExit, match="suite_dir: cannot make '.*file'"):
+        score(tmp_path, "--suite_dir", tmp_path / "file")
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(folder, tmp_path):
+    suite = linear_alone(folder, tmp_path)
+    score(suite)
+    (suite / "out/scores.jsonl").unlink()
+    (run,) = (suite / "out").glob("heads-*")
+    for file in run.glob("tiny-*.ckpt"):
+        file.unlink()
+    assert (run / "tiny_best.ckpt").exists()
+    score(suite)
+    assert (run / "tiny_best.ckpt.old").exists() and (run / "tiny-1_3.ckpt").exists()
