@@ -80,7 +80,7 @@ def test_stages_are_frozen_by_number(frozen_stages, frozen):
 
 @pytest.mark.parametrize("opt", ["sgd", "lars", "adamw"])
 def test_the_classifier_learns_faster_by_name(opt):
-    recipe = parse_args(["--task", "finetune", "--opt", opt, "--head_lr_mult", "10", "--lr", "0.01"])
+    recipe = parse_args(["--task", "finetune", "--opt", opt, "--head_lr_mult", "10", "--lr", "1"])
     training = object.__new__(finetuning.Training)
     training.recipe = recipe
     network = finetuned(-1, "tiny")
