@@ -69,7 +69,7 @@ KEYS = (
     CLASSIFIER,
     WHOLE_NETWORK,
     OPTIMIZER.with_defaults(opt="sgd", use_nesterov=True, weight_decay=0.0, filter_bias_and_bn=False),
-    SCHEDULER.with_defaults(base_lr=0.02, warmup_epochs=0.0),
+    SCHEDULER.with_defaults(base_lr=0.1, warmup_epochs=0.0),
     MIXED_PRECISION,
     RUN.with_defaults(epoch_size=50),
     EVALUATION,
