@@ -143,7 +143,7 @@ class _FlatStages(nn.Cell):
         flat = ()
         for pooled in self.pooling(self.backbone.maps(images)):
             flat += (pooled.reshape(pooled.shape[0], -1),)
-        return ops.concat(flat, 1)
+        return ops.cat(flat, 1)
 
 
 def _average(window):
