@@ -2,8 +2,9 @@
 
     python benchmarks/evaluation.py knn                      # kNN beside the product that it contains
     python benchmarks/evaluation.py knn_memory --bank 300000 # memory of kNN beside its bank
+    python benchmarks/evaluation.py head --queries 20480      # an epoch of linear evaluation on features in memory
     python benchmarks/evaluation.py features                 # extraction of features beside the bare forward pass
-    pip install -r benchmarks/requirements.txt               # for lightly's and faiss's columns
+    pip install -r benchmarks/requirements.txt               # for the columns of lightly, faiss and PyTorch
 
 The contenders take turns, so that what else the machine does hits all alike; medians over --rounds after one warm-up.
 A part is a function that gives the contenders; `PARTS` names it.
@@ -29,11 +30,17 @@ from mindspore import Tensor  # noqa: E402
 
 from mindbyol.backbones import create_backbone  # noqa: E402
 from mindbyol.config import parse_args  # noqa: E402
-from mindbyol.data import eval_loader_from_args  # noqa: E402
+from mindbyol.data import LoaderSettings, eval_loader_from_args  # noqa: E402
+from mindbyol.data.rows import TrainRows  # noqa: E402
 from mindbyol.data.sources import create_source  # noqa: E402
 from mindbyol.evaluation.features import FeatureExtractor, extract, in_memory  # noqa: E402
 from mindbyol.evaluation.knn import WeightedKNN  # noqa: E402
 from mindbyol.evaluation.neighbours import nearest  # noqa: E402
+from mindbyol.linear import create_network  # noqa: E402
+from mindbyol.training.feeding import Feed  # noqa: E402
+from mindbyol.training.optimizer import create_optimizer  # noqa: E402
+from mindbyol.training.plan import Plan  # noqa: E402
+from mindbyol.training.step import TrainOneStep  # noqa: E402
 
 CORES = len(os.sched_getaffinity(0))
 BLOCK, K, CLASSES, TEMPERATURE = 256, 200, 1000, 0.07
@@ -140,7 +147,48 @@ def features(arguments):
     return {"mindbyol": mindbyol, "bare forward": forward}
 
 
-PARTS = {"knn": knn, "knn_memory": knn_memory, "features": features}
+def head(arguments):
+    """An epoch of linear evaluation on features in memory: Nesterov SGD, 256 rows a step, 1000 classes."""
+    rows, size = arguments.queries // 256 * 256, 256
+    features, labels = unit_rows(rows, 2048, 0), np.random.default_rng(0).integers(0, CLASSES, rows).astype(np.int32)
+    flags = "--task linear --opt sgd --use_nesterov True --lr 0.1 --cache_features True --epoch_size 1"
+    recipe = parse_args([*flags.split(), "--batch_size", str(size)])
+    plan = Plan(recipe, rows)
+    network = create_network(create_backbone("resnet50"), None, CLASSES, [""], cached=True).set_train()
+    step = TrainOneStep(network, create_optimizer(recipe, network, plan), None)
+
+    def mindbyol():
+        feed = Feed(TrainRows(features, labels, LoaderSettings(size), 1, plan.steps_per_epoch), lambda batch: batch)
+        for batch in feed:
+            loss, _ = step(*batch)
+        loss.asnumpy()
+        feed.close()
+
+    contenders = {"mindbyol": mindbyol}
+    try:
+        import torch
+
+        torch.set_num_threads(CORES)
+        linear = torch.nn.Linear(2048, CLASSES)
+        optimizer = torch.optim.SGD(linear.parameters(), 0.1, momentum=0.9, nesterov=True)
+        data, wanted = torch.from_numpy(features), torch.from_numpy(labels).long()
+
+        def pytorch():
+            order = torch.randperm(rows)
+            for start in range(0, rows, size):
+                chosen = order[start : start + size]
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(linear(data[chosen]), wanted[chosen]).backward()
+                optimizer.step()
+
+        contenders["PyTorch"] = pytorch
+    except ImportError as error:
+        print(f"no column of PyTorch: {error}")
+    print(f"{rows} rows of 2048")
+    return contenders
+
+
+PARTS = {"knn": knn, "knn_memory": knn_memory, "features": features, "head": head}
 
 
 def take_turns(contenders, rounds):
