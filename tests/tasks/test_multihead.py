@@ -128,7 +128,7 @@ def test_two_ranks_equal_one(run, backbone, tmp_path):
     """Synchronised batch norm of the heads; 355 images are no multiple of anything here."""
     folder = tmp_path / "two"
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    command = ["msrun", "--worker_num=2", "--local_worker_num=2", f"--master_port={tiny._free_port()}"]
+    command = ["msrun", "--worker_num=2", "--local_worker_num=2", f"--master_port={tiny.free_port()}"]
     command += [f"--log_dir={tmp_path}/log", "--join=True", "--cluster_time_out=120", tiny.TRAIN]
     keys = {"ckpt_path": backbone, "epoch_size": 1, "batch_size": 16, "ckpt_save_dir": folder}
     result = subprocess.run(
