@@ -46,6 +46,7 @@ def validate(task, voc, folder, ranks=1):
     return {(record["features"], record["score"]): record["value"] for record in records}, done.stdout
 
 
+@pytest.mark.slow
 def test_two_ranks_score_the_stages_as_one_does(voc, tmp_path):
     one, _ = validate("svm", voc, tmp_path)
     assert [name for of, name in one if of == "untrained"] == SCORES
