@@ -8,7 +8,13 @@ import numpy as np
 from mindbyol.backbones import create_backbone
 from mindbyol.byol import Normalize
 from mindbyol.classifier import Logits
-from mindbyol.data import one_view_transform_from_args, source_from_args, train_loader_from_args
+from mindbyol.config.common import check_images, check_optimizer, warn_of_unused
+from mindbyol.data import (
+    eval_transform_from_args,
+    one_view_transform_from_args,
+    source_from_args,
+    train_loader_from_args,
+)
 from mindbyol.evaluation import feature_files
 from mindbyol.evaluation.classification import best_of, evaluating, summary
 from mindbyol.evaluation.heads import check_range
@@ -21,6 +27,17 @@ from mindbyol.training.precision import set_precision
 from mindbyol.training.step import TrainOneStep
 
 logger = logging.getLogger(__name__)
+
+
+def check_recipe(recipe):
+    """Everything that can be wrong with the keys that such tasks share; a ValueError names the key."""
+    check_images(recipe)
+    check_optimizer(recipe)
+    eval_transform_from_args(recipe)
+    one_view_transform_from_args(recipe)
+    warn_of_unused(recipe)
+    if recipe.baselines:
+        raise ValueError("baselines: a classifier belongs to the backbone that it was trained on; leave the key out")
 
 
 def check_labels(train, val, recipe):

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from mindbyol.classification import ClassifierTraining
+from mindbyol.classification import ClassifierTraining, check_recipe
 from mindbyol.classifier import Classifier, linear_head
 from mindbyol.config.common import (
     BACKBONE,
@@ -15,14 +15,10 @@ from mindbyol.config.common import (
     RUN,
     SCHEDULER,
     SYSTEM,
-    check_images,
-    check_optimizer,
-    warn_of_unused,
 )
 from mindbyol.config.keys import Changes, Group, Key, path
 from mindbyol.config.labelled import AUGMENTATION, CLASSIFIER, VAL_WHILE_TRAIN
 from mindbyol.config.values import COUNT, POSITIVE, number
-from mindbyol.data import eval_transform_from_args, one_view_transform_from_args
 from mindbyol.data.label_subset import subset_from_args, write_list
 from mindbyol.evaluation import heads
 from mindbyol.evaluation.heads import check_data, splits  # noqa: F401  (of a task that scores)
@@ -79,13 +75,7 @@ KEYS = (
 
 def check(recipe):
     """Everything that can be wrong without the data; a ValueError names the key."""
-    check_images(recipe)
-    check_optimizer(recipe)
-    eval_transform_from_args(recipe)
-    one_view_transform_from_args(recipe)
-    warn_of_unused(recipe)
-    if recipe.baselines:
-        raise ValueError("baselines: a classifier belongs to the backbone that it was trained with; leave the key out")
+    check_recipe(recipe)
     chosen = [key for key in ("train_list", "labels_per_class", "labels_fraction") if recipe.values[key] is not None]
     if len(chosen) > 1:
         raise ValueError(f"{chosen[1]}: {chosen[0]} says already which images are trained on; drop one of the two")

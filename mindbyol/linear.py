@@ -5,7 +5,7 @@ import logging
 import numpy as np
 
 from mindbyol import checkpoint
-from mindbyol.classification import ClassifierTraining
+from mindbyol.classification import ClassifierTraining, check_recipe
 from mindbyol.classifier import Classifier, linear_head
 from mindbyol.config.common import (
     BACKBONE,
@@ -17,14 +17,11 @@ from mindbyol.config.common import (
     RUN,
     SCHEDULER,
     SYSTEM,
-    check_images,
-    check_optimizer,
-    warn_of_unused,
 )
 from mindbyol.config.keys import Group, Key
 from mindbyol.config.labelled import AUGMENTATION, CLASSIFIER, VAL_WHILE_TRAIN
 from mindbyol.config.values import POSITIVE, boolean, number
-from mindbyol.data import eval_transform_from_args, loader_settings_from_args, one_view_transform_from_args
+from mindbyol.data import loader_settings_from_args
 from mindbyol.data.rows import TrainRows
 from mindbyol.data.sources import Subset
 from mindbyol.evaluation import heads
@@ -78,17 +75,11 @@ KEYS = (
 
 def check(recipe):
     """Everything that can be wrong without the data; a ValueError names the key."""
-    check_images(recipe)
-    check_optimizer(recipe)
-    eval_transform_from_args(recipe)
-    one_view_transform_from_args(recipe)
-    warn_of_unused(recipe)
+    check_recipe(recipe)
     if len(set(recipe.lr_factors)) < len(recipe.lr_factors):
         raise ValueError(
             f"lr_factors: {' '.join(map(str, recipe.lr_factors))} has a number twice; each is a classifier"
         )
-    if recipe.baselines:
-        raise ValueError("baselines: a classifier belongs to the backbone that it was trained on; leave the key out")
     augmentation = {key.name for key in AUGMENTATION.keys} & recipe.given
     if recipe.cache_features and augmentation:
         logger.warning(f"cache_features: {', '.join(sorted(augmentation))} are not used: features are of plain images")

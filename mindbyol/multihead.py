@@ -2,7 +2,7 @@
 
 from mindspore import nn, ops
 
-from mindbyol.classification import ClassifierTraining
+from mindbyol.classification import ClassifierTraining, check_recipe
 from mindbyol.classifier import Classifier, linear_head
 from mindbyol.config.common import (
     BACKBONE,
@@ -14,13 +14,9 @@ from mindbyol.config.common import (
     RUN,
     SCHEDULER,
     SYSTEM,
-    check_images,
-    check_optimizer,
-    warn_of_unused,
 )
 from mindbyol.config.keys import Group, Key
 from mindbyol.config.labelled import AUGMENTATION, CLASSIFIER, VAL_WHILE_TRAIN
-from mindbyol.data import eval_transform_from_args, one_view_transform_from_args
 from mindbyol.evaluation import heads
 from mindbyol.evaluation.heads import check_data, splits  # noqa: F401  (of a task that scores)
 from mindbyol.evaluation.stage_pooling import WINDOWS, StagePooling
@@ -57,13 +53,7 @@ KEYS = (
 
 def check(recipe):
     """Everything that can be wrong without the data; a ValueError names the key."""
-    check_images(recipe)
-    check_optimizer(recipe)
-    eval_transform_from_args(recipe)
-    one_view_transform_from_args(recipe)
-    warn_of_unused(recipe)
-    if recipe.baselines:
-        raise ValueError("baselines: classifiers belong to the backbone that they were trained on; leave the key out")
+    check_recipe(recipe)
     if recipe.amp_level in ("O2", "O3"):
         raise ValueError(f"amp_level: {recipe.amp_level} hides the stages of the backbone; use O1, or O0")
 
