@@ -170,6 +170,7 @@ RUN = Group(
         ),
         Key("sync_bn", True, boolean, "several devices: batch norm over the images of all, not of each"),
     ),
+    training_only=True,
 )
 
 OPTIMIZER = Group(
@@ -204,6 +205,7 @@ OPTIMIZER = Group(
             choices=("deepmind", "mmcv"),
         ),
     ),
+    training_only=True,
 )
 
 SCHEDULER = Group(
@@ -235,6 +237,7 @@ SCHEDULER = Group(
         ),
         Key("decay_rate", 0.1, number(float, 0, 1, above=0), "multi_step_decay: what the rate is multiplied by"),
     ),
+    training_only=True,
 )
 
 MIXED_PRECISION = Group(
@@ -257,6 +260,7 @@ MIXED_PRECISION = Group(
         ),
         Key("loss_scale", 1.0, number(float, 1), "factor on the loss that keeps small gradients; fixed 1 is none"),
     ),
+    training_only=True,
 )
 
 

@@ -6,7 +6,8 @@ from types import MappingProxyType
 from mindbyol import tasks
 from mindbyol.command import Parser, cut
 from mindbyol.config.keys import Changes, plain
-from mindbyol.config.recipe_file import convert, nearest, read_recipe
+from mindbyol.config.other_words import nearest
+from mindbyol.config.recipe_file import convert, read_recipe, recipe_text
 
 _NOT_GIVEN = object()
 
@@ -47,6 +48,11 @@ class Recipe:
         """Task and values as YAML and JSON hold them: lists in the place of tuples."""
         return {"task": self.task, **{name: plain(value) for name, value in self.values.items()}}
 
+    def text(self, without=()):
+        """A recipe file that gives these values again: the keys of its task, but for those of these names."""
+        values = {name: plain(value) for name, value in self.values.items() if name not in without}
+        return recipe_text(self.task, values, tasks.groups([self.task]))
+
     def that_change_results(self):
         """The part of `plain` that another result of this task would come from."""
         changing = (name for name in self.own if self.keys[name].changes is Changes.RESULTS)
@@ -82,9 +88,9 @@ def parse_args(argv=None, command="train"):
     groups = tasks.groups(of)
     keys = {key.name: key for group in groups for key in group.keys}
 
-    flags, unknown = _parser(task, groups, command).parse_known_args(
-        argv, argparse.Namespace(**dict.fromkeys(keys, _NOT_GIVEN))
-    )
+    own = [key.name for group in tasks.load(task).KEYS for key in group.keys]
+    parser = _parser(task, groups, own, command)
+    flags, unknown = parser.parse_known_args(argv, argparse.Namespace(**dict.fromkeys(keys, _NOT_GIVEN)))
     if unknown:
         flag = unknown[0].split("=")[0]
         raise ValueError(f"{cut(unknown[0])}: no such flag{nearest(flag.lstrip('-'), keys, '--')}")
@@ -93,7 +99,6 @@ def parse_args(argv=None, command="train"):
         given.update(convert(path, texts, keys))
     given.update({name: value for name, value in vars(flags).items() if name in keys and value is not _NOT_GIVEN})
     values = {**{name: key.default for name, key in keys.items()}, **given}
-    own = [key.name for group in tasks.load(task).KEYS for key in group.keys]
     recipe = Recipe(task, values, keys, own, given, asked.config[0] if asked.config else None)
     for one in of:
         tasks.load(one).check(recipe)
@@ -112,15 +117,16 @@ def _first_parser(**options):
     return parser
 
 
-def _parser(task, groups, command):
+def _parser(task, groups, own, command):
+    """Takes all keys of the groups, and shows those that mean something to this command of this task."""
     parser = _first_parser(
         description=f"These are the keys of the task `{task}`: {tasks.describe(task)} `--task TASK --help` shows those "
         "of another one. A flag goes over the recipe, the recipe over the default."
     )
     for group in groups:
-        shown = parser.add_argument_group(group.title, group.description)
+        section = parser.add_argument_group(group.title, group.description)
         for key in group.keys:
-            key.add_to(shown)
+            key.add_to(section, shown=key.name in own and not (command == "validate" and group.training_only))
     return parser
 
 

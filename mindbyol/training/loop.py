@@ -23,7 +23,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from mindbyol import runtime
 from mindbyol.files import replacing
@@ -113,9 +112,8 @@ class Run:
         """Writes the resolved recipe beside the checkpoints, and what matters of it to the log."""
         recipe, plan, world = self.recipe, self.plan, self.world
         if world.rank == 0:
-            config = {name: value for name, value in recipe.plain().items() if name != "resume"}
             with replacing(Path(recipe.ckpt_save_dir) / "config.yaml") as beside:
-                beside.write_text(yaml.safe_dump(config))
+                beside.write_text(recipe.text(without=("resume",)))
         scaled = f" = {recipe.base_lr:g} * {plan.effective_batch} / 256" if recipe.lr is None else " (--lr, not scaled)"
         facts = {
             "MindSpore mode[GRAPH(0)/PYNATIVE(1)]": recipe.mode,
@@ -166,6 +164,11 @@ class Run:
             state.log,
             self.world.rank,
         )
+        if state.steps == plan.total_steps:
+            logger.info(
+                f"all {plan.epochs} epochs are done already. The schedules end there, so training longer is a new run, "
+                f"from these weights: --ckpt_path {state.file()} --ckpt_save_dir NEW_FOLDER --epoch_size N"
+            )
         logger.info("compiling the training step; this takes a while the first time")
         runtime.clear_overflow_status()
         with StopSignals() as signals, contextlib.closing(log), contextlib.closing(self.feed):

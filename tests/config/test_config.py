@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from mindbyol import tasks
-from mindbyol.config import parse_args
+from mindbyol.config import other_words, parse_args
 from mindbyol.config.keys import Changes
 
 
@@ -113,11 +113,39 @@ def test_errors_name_the_file_and_the_key(tmp_path, text, message):
         (["-c", "a.yaml", "--config=b.yaml"], "--config: given 2 times"),
         (["--model", "a\nb"], r"^'a\\nb': holds a control character"),
         (["-c", ""], "-c: is empty; was a variable not set"),
+        (["--learning_rate", "1"], "--learning_rate: no such flag; here it is --base_lr or --lr"),
+        (["--learning-rate=1"], "--learning-rate=1: no such flag; here it is --base_lr or --lr"),
+        (["--batch-size", "8"], "--batch-size: no such flag; nearest: --batch_size"),
+        (["--workers", "4"], "here it is --num_parallel_workers"),
+        (["-j", "4"], "-j: no such flag; here it is --num_parallel_workers"),
+        (["--output_dir", "x"], "here it is --ckpt_save_dir"),
+        (["--precision", "16"], "here it is --amp_level or --amp_dtype"),
+        (["--arch", "resnet18"], "here it is --model"),
+        (["--wd", "1e-4"], "here it is --weight_decay"),
+        (["--bs", "8"], "here it is --batch_size"),
+        (["--cpu"], "here it is --device_target"),
+        (["--zzzz"], "--zzzz: no such flag; --help lists them all"),
+        (["--task", "knn", "--learning_rate", "1"], "--learning_rate: no such flag; (nearest|--help)"),
+        (["--device_target", "cpu"], "--device_target: 'cpu' is none of Ascend, GPU, CPU; write CPU"),
+        (["--device_target", "npu"], "none of Ascend, GPU, CPU; write Ascend"),
+        (["--amp_level", "fp16"], "none of O0, O1, O2, O3; write O2"),
+        (["--opt", "rmsprop"], "none of lars, sgd, adamw$"),
     ],
 )
 def test_errors_name_the_flag(argv, message):
     with pytest.raises(ValueError, match=message):
-        parse_args(argv)
+        parse_args(argv, "validate" if "knn" in argv else "train")
+
+
+def test_words_of_other_projects_lead_to_keys_that_there_are():
+    keys = {key.name for task in tasks.TASKS for group in tasks.load(task).KEYS for key in group.keys}
+    for word, meant in other_words._KEYS_OF.items():
+        assert set(meant) <= keys and word not in keys, word
+
+
+def test_a_recipe_with_a_word_of_another_project(tmp_path):
+    with pytest.raises(ValueError, match="recipe.yaml: unknown key 'epochs'; here it is epoch_size"):
+        parse_args(["-c", recipe(tmp_path, "epochs: 100")])
 
 
 def test_resume_in_a_recipe_is_the_newest_or_none(tmp_path):
@@ -236,6 +264,31 @@ def test_help_shows_the_keys_of_the_task(capsys, task, there, not_there):
         parse_args(["--task", task, "--help"], "validate" if task == "knn" else "train")
     shown = capsys.readouterr().out
     assert stop.value.code == 0 and there in shown and not_there not in shown
+
+
+@pytest.mark.parametrize("task", ["byol", "knn", "linear", "finetune"])
+def test_help_of_validate_has_no_keys_of_training(capsys, tmp_path, task):
+    with pytest.raises(SystemExit):
+        parse_args(["-c", recipe(tmp_path, f"task: {task}"), "--help"], "validate")
+    shown = capsys.readouterr().out
+    assert "--crop_pct" in shown and "--results" in shown
+    assert not [flag for flag in ("--base_lr", "--epoch_size", "--base_tau", "--blur_prob", "--opt ") if flag in shown]
+    assert parse_args(["--task", task, "--seed", "1", "--ckpt_path", "x"], "validate").seed == 1
+
+
+def test_a_resolved_recipe_is_written_in_groups(tmp_path):
+    args = parse_args(["-c", recipe(tmp_path, "data_dir: 'a: #b'\nlr: 1.0e-6"), "--scale", "0.2", "1", "--resume"])
+    text = args.text(without=("resume",))
+    assert text.startswith("task: byol\n\n# system parameters\nmode: 0\n") and "\n# byol parameters\n" in text
+    assert "\nscale: [0.2, 1.0]\n" in text and "\nresume" not in text
+    again = parse_args(["-c", recipe(tmp_path, text)])
+    assert {**again.values, "resume": "newest"} == args.values
+
+
+def test_of_two_tasks_the_recipe_of_a_run_has_the_keys_of_its_own(tmp_path):
+    args = parse_args(["-c", recipe(tmp_path, "task: byol\nbase_tau: 0.9"), "--task", "finetune"])
+    assert "base_tau" in args.values and "base_tau" not in args.text()
+    assert parse_args(["-c", recipe(tmp_path, args.text())]).task == "finetune"
 
 
 def test_every_key_is_defined_once_and_says_what_it_does():
