@@ -48,16 +48,28 @@ VIEWS = Group(
 BYOL_KEYS = Group(
     "BYOL parameters",
     (
-        Key("base_tau", 0.996, FRACTION, "share of the old target in the new one at the first step; 1 at the last"),
-        Key("projector_hidden_size", 4096, HEAD_WIDTH, "hidden width of the projector"),
+        Key("base_tau", 0.99, FRACTION, "share of the old target in the new one at the first step; 1 at the last"),
+        Key("projector_hidden_size", 1024, HEAD_WIDTH, "hidden width of the projector"),
         Key("projection_size", 256, HEAD_WIDTH, "width of projections and predictions"),
-        Key("predictor_hidden_size", 4096, HEAD_WIDTH, "hidden width of the predictor"),
+        Key("predictor_hidden_size", 1024, HEAD_WIDTH, "hidden width of the predictor"),
         Key("probe", True, boolean, "trains a linear classifier beside BYOL where there are labels, to watch it"),
         PRETRAINED_FROM,
     ),
 )
 
-KEYS = (SYSTEM, DATASET, IMAGES, VIEWS, BACKBONE, BYOL_KEYS, OPTIMIZER, SCHEDULER, MIXED_PRECISION, RUN)
+# Without a recipe they are meant for a folder of some thousand images (docs/own_images.md); recipes have their own.
+KEYS = (
+    SYSTEM,
+    DATASET,
+    IMAGES,
+    VIEWS,
+    BACKBONE,
+    BYOL_KEYS,
+    OPTIMIZER,
+    SCHEDULER.with_defaults(base_lr=2.0),
+    MIXED_PRECISION,
+    RUN.with_defaults(epoch_size=50, keep_checkpoint_max=2),
+)
 
 # Projections whose spread falls below this share of 1 / sqrt(d) no longer tell images apart.
 COLLAPSE = 0.1

@@ -221,7 +221,12 @@ SCHEDULER = Group(
         Key("base_lr", 0.2, NOT_NEGATIVE, "highest learning rate for 256 images a step, scaled with effective_batch"),
         Key("lr", None, NOT_NEGATIVE, "highest learning rate itself, not scaled, as in MindCV; instead of base_lr"),
         Key("min_lr", 0.0, NOT_NEGATIVE, "learning rate of the last step"),
-        Key("warmup_epochs", 10.0, NOT_NEGATIVE, "epochs in which the rate rises linearly from 0"),
+        Key(
+            "warmup_epochs",
+            None,
+            NOT_NEGATIVE,
+            "epochs in which the rate rises linearly from 0; by default 10, and a tenth of a run of less than 100",
+        ),
         Key(
             "lr_epoch_stair",
             False,

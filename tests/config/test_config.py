@@ -18,7 +18,7 @@ def recipe(tmp_path, text):
 def test_command_line_over_recipe_over_default(tmp_path):
     path = recipe(tmp_path, "seed: 1\nbatch_size: 32\n")
     args = parse_args(["-c", path, "--seed", "2"])
-    assert (args.seed, args.batch_size, args.epoch_size) == (2, 32, 100)
+    assert (args.seed, args.batch_size, args.epoch_size) == (2, 32, 50)
     assert parse_args([f"--config={path}"]).batch_size == 32
 
 
