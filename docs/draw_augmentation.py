@@ -3,11 +3,9 @@
 The photograph is one of scikit-learn's; the views are those of training with the default keys.
 """
 
-import os
 from pathlib import Path
 
-os.environ["MPLBACKEND"] = "Agg"
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 from sklearn.datasets import load_sample_image
 
 from mindbyol.data.views import TwoViewTransform
@@ -37,7 +35,8 @@ def view(photo, index, which="view_1", **keys):
 def draw():
     """The figure: a row of operations, each alone; below them six pairs of views."""
     photo = load_sample_image("china.jpg")[:, 106:533]
-    figure, rows = plt.subplots(3, len(ALONE), figsize=(10, 5.9))
+    figure = Figure(figsize=(10, 5.9))
+    rows = figure.subplots(3, len(ALONE))
     for axis, (title, keys) in zip(rows[0], ALONE):
         axis.imshow(view(photo, 0, **keys))
         axis.set_title(title, fontsize=9)

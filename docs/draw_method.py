@@ -3,11 +3,10 @@
 The photograph is one of scikit-learn's, the views are those of mindbyol's own augmentation.
 """
 
-import os
 from pathlib import Path
 
-os.environ["MPLBACKEND"] = "Agg"
-import matplotlib.pyplot as plt
+import matplotlib
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from sklearn.datasets import load_sample_image
 
@@ -52,7 +51,8 @@ def draw():
     """The figure."""
     photo = load_sample_image("china.jpg")
     views = TwoViewTransform(SIZE)(photo, seed=8, epoch=0, index=0)
-    figure, axes = plt.subplots(figsize=(11.6, 4.5))
+    figure = Figure(figsize=(11.6, 4.5))
+    axes = figure.subplots()
     picture(axes, photo[:, 106:533], 0.95, 2.0, 1.5)
     axes.text(0.95, 1.08, "an image,\nno label", ha="center", va="top", fontsize=10.5, color=INK)
     rows = (
@@ -79,7 +79,13 @@ def draw():
     for x in (4.85, 6.95):
         arrow(axes, (x, UPPER - 0.45), (x, LOWER + 0.47), TARGET, style="--")
     axes.text(
-        5.9, 2.0, "a slow average of it:\ntau target + (1 - tau) online", ha="center", va="center", fontsize=9.5, color=TARGET
+        5.9,
+        2.0,
+        "a slow average of it:\ntau target + (1 - tau) online",
+        ha="center",
+        va="center",
+        fontsize=9.5,
+        color=TARGET,
     )
     axes.text(
         5.9,
@@ -97,7 +103,7 @@ def draw():
 
 
 def main():
-    plt.rcParams.update({"svg.hashsalt": "mindbyol", "svg.fonttype": "path"})  # the same file each time
+    matplotlib.rcParams.update({"svg.hashsalt": "mindbyol", "svg.fonttype": "path"})  # the same file each time
     output = Path(__file__).with_name("method.svg")
     with replacing(output) as beside:
         draw().savefig(beside, format="svg", facecolor="white", metadata={"Date": None}, dpi=100)
