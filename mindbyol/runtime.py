@@ -21,8 +21,15 @@ logger = logging.getLogger(__name__)
 @contextlib.contextmanager
 def pynative():
     """Runs the block operator by operator, whatever the mode: for single forward passes not worth compiling."""
+    with someone_elses_mode():
+        ms.set_context(mode=ms.PYNATIVE_MODE)
+        yield
+
+
+@contextlib.contextmanager
+def someone_elses_mode():
+    """Around `setup` in a program that is not ours: gives the mode back that was there."""
     mode = ms.get_context("mode")
-    ms.set_context(mode=ms.PYNATIVE_MODE)
     try:
         yield
     finally:

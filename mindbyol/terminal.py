@@ -1,5 +1,6 @@
 """Where log lines go: the terminal, above a progress bar if there is one, and a file a rank."""
 
+import contextlib
 import logging
 import sys
 from pathlib import Path
@@ -17,7 +18,8 @@ def setup_logging(folder=None, rank=0):
     root = logging.getLogger()
     for handler in root.handlers[:]:
         root.removeHandler(handler)
-        handler.close()
+        if isinstance(handler, _LogFile):
+            handler.close()
     handlers = [_TerminalHandler()] if rank == 0 else []
     if folder is not None:
         handlers.append(_LogFile(Path(folder) / f"rank{rank}.log"))
@@ -26,6 +28,23 @@ def setup_logging(folder=None, rank=0):
         handler.setFormatter(formatter)
         root.addHandler(handler)
     root.setLevel(logging.INFO)
+
+
+@contextlib.contextmanager
+def someone_elses_logging():
+    """Around `setup_logging` in a program that is not ours: gives the handlers and the level back that were there."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        for handler in root.handlers[:]:
+            root.removeHandler(handler)
+            if handler not in handlers:
+                handler.close()
+        for handler in handlers:
+            root.addHandler(handler)
+        root.setLevel(level)
 
 
 class _TerminalHandler(logging.Handler):

@@ -13,10 +13,9 @@ from mindbyol.command import Parser, one_line_errors, packages
 
 with packages():
     from mindbyol.config.values import IMAGE_SIZE, WORKERS, number
-    from mindbyol.data import EvalTransform, LoaderSettings, create_source
+    from mindbyol.data import LoaderSettings, create_source
     from mindbyol.data.names import printable
-    from mindbyol.evaluation.embedding import Embedding
-    from mindbyol.evaluation.features import FeatureExtractor
+    from mindbyol.evaluation.embedding import Embedding, prepare
     from mindbyol.files import check_output
     from mindbyol.runtime import setup
     from mindbyol.weights.subject import open_subject
@@ -50,21 +49,17 @@ def main(argv=None):
     check_output(args.output)
     source = create_source("folder", args.data_dir, split=".")
     subject = open_subject(args.ckpt_path, args.model, args.image_resize)
-    card = subject.card
-    if card.mean is None or card.std is None:
-        raise ValueError(
-            f"{args.ckpt_path}: says nothing of mean and std, so images cannot be normalised; take one of train.py"
-        )
-    size = args.image_resize or card.image_size
+    transform, extractor = prepare(subject, args.image_resize, args.crop_pct)
+    size, padding = transform.size, subject.card.padding
     embedding = Embedding(
         source,
-        EvalTransform(size, args.crop_pct),
+        transform,
         args.output,
-        f"{subject.digest} {card.padding} {size} {args.crop_pct}",
+        f"{subject.digest} {padding} {size} {args.crop_pct}",
         LoaderSettings(
             args.batch_size, rank=world.rank, ranks=world.ranks, num_parallel_workers=args.num_parallel_workers
         ),
     )
-    print(f"{subject.found}; {source.description}; {size} px, crop {args.crop_pct}, padding {card.padding}")
-    if embedding.run(FeatureExtractor(subject.backbone, card.mean, card.std), progress=world.rank == 0):
+    print(f"{subject.found}; {source.description}; {size} px, crop {args.crop_pct}, padding {padding}")
+    if embedding.run(extractor, progress=world.rank == 0):
         print(f"wrote {printable(args.output)}")

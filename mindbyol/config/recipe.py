@@ -1,6 +1,7 @@
 """A recipe: the values of all keys of a task, parsed once from defaults, YAML file and command line, then frozen."""
 
 import argparse
+import os
 from types import MappingProxyType
 
 from mindbyol import tasks
@@ -78,28 +79,80 @@ def parse_args(argv=None, command="train"):
     asked, _ = first.parse_known_args(argv)
     if len(asked.config) > 1:
         raise ValueError(f"--config: given {len(asked.config)} times; a run has one recipe, and flags go over it")
-    files = read_recipe(asked.config[0]) if asked.config else []
+
+    def flags(task, groups, own, keys):
+        parser = _parser(task, groups, own, command)
+        found, unknown = parser.parse_known_args(argv, argparse.Namespace(**dict.fromkeys(keys, _NOT_GIVEN)))
+        if unknown:
+            flag = unknown[0].split("=")[0]
+            raise ValueError(f"{cut(unknown[0])}: no such flag{nearest(flag.lstrip('-'), keys, '--')}")
+        return {name: value for name, value in vars(found).items() if name in keys and value is not _NOT_GIVEN}
+
+    return _resolve(asked.config[0] if asked.config else None, asked.task, command, flags)
+
+
+def recipe_from(values, config=None, command="train", where="recipe"):
+    """The recipe of a program, which has values in the place of flags: the same keys, checks and precedence.
+
+    Args:
+        values (dict[str, object]): By key, also `task`: texts, numbers, booleans, paths, and lists or tuples of them.
+        config (Path): A recipe file beneath the values; None for none.
+        command (str): As of `parse_args`.
+        where (str): What messages call the place of the values.
+
+    Returns:
+        Recipe: As of `parse_args`.
+
+    Raises:
+        OSError, ValueError: As of `parse_args`.
+    """
+    texts = {name: _as_in_a_file(value) for name, value in values.items()}
+    task = texts.pop("task", None)
+    return _resolve(
+        None if config is None else os.fspath(config),
+        task,
+        command,
+        lambda _task, _groups, _own, keys: convert(where, texts, keys),
+    )
+
+
+def _as_in_a_file(value):
+    """A value as `recipe_file.read_recipe` would give it: lists, booleans, None and texts."""
+    if isinstance(value, (list, tuple)):
+        return [_as_in_a_file(item) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    return os.fspath(value) if isinstance(value, os.PathLike) else str(value)
+
+
+def _resolve(config, task, command, over):
+    """The recipe of a file and what goes over it.
+
+    Args:
+        config (str): The file; None without one.
+        task (str): What is asked for; None for what the file, or the command, says.
+        command (str): `train` or `validate`.
+        over (Callable[[str, list[Group], list[str], dict], dict]): From the task, the groups, the names of the task's
+            own keys, and all keys by name to the values that go over the file's.
+    """
+    files = read_recipe(config) if config else []
     in_file = tasks.OF_RECIPES if files else None
     for path, texts in files:
         if "task" in texts:
             in_file = tasks.check_name(texts.pop("task"), f"{path}: task")
-    task = tasks.choose(asked.task, in_file, command)
-    of = [one for one in dict.fromkeys((task, asked.task, in_file)) if one]  # whose keys the recipe may have
+    chosen = tasks.choose(task, in_file, command)
+    of = [one for one in dict.fromkeys((chosen, task, in_file)) if one]  # whose keys the recipe may have
     groups = tasks.groups(of)
     keys = {key.name: key for group in groups for key in group.keys}
 
-    own = [key.name for group in tasks.load(task).KEYS for key in group.keys]
-    parser = _parser(task, groups, own, command)
-    flags, unknown = parser.parse_known_args(argv, argparse.Namespace(**dict.fromkeys(keys, _NOT_GIVEN)))
-    if unknown:
-        flag = unknown[0].split("=")[0]
-        raise ValueError(f"{cut(unknown[0])}: no such flag{nearest(flag.lstrip('-'), keys, '--')}")
+    own = [key.name for group in tasks.load(chosen).KEYS for key in group.keys]
+    given_over = over(chosen, groups, own, keys)
     given = {}
     for path, texts in files:
         given.update(convert(path, texts, keys))
-    given.update({name: value for name, value in vars(flags).items() if name in keys and value is not _NOT_GIVEN})
+    given.update(given_over)
     values = {**{name: key.default for name, key in keys.items()}, **given}
-    recipe = Recipe(task, values, keys, own, given, asked.config[0] if asked.config else None)
+    recipe = Recipe(chosen, values, keys, own, given, config)
     for one in of:
         tasks.load(one).check(recipe)
     return recipe

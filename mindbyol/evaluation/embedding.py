@@ -17,16 +17,66 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from mindbyol.data import EvalLoader
+from mindbyol.data import EvalLoader, EvalTransform
 from mindbyol.data.decode import DataError
 from mindbyol.data.sources import Subset
-from mindbyol.evaluation.features import compute
+from mindbyol.evaluation.features import FeatureExtractor, compute
 from mindbyol.files import replacing
 
 logger = logging.getLogger(__name__)
 
 PART = 2048  # images, about
 _DAMAGES = (zipfile.BadZipFile, ValueError, KeyError, EOFError)  # What reading a damaged part raises.
+
+
+def prepare(subject, image_size=None, crop_pct=0.875):
+    """What becomes of an image, and of a batch of them, on the way to features of a backbone.
+
+    Args:
+        subject (Subject): The backbone; see `weights.subject.open_subject`.
+        image_size (int): Side of the images that it gets, in pixels; that of its training by default.
+        crop_pct (float): Side of the centre crop, of the shorter side.
+
+    Returns:
+        tuple[EvalTransform, FeatureExtractor]: Image to uint8 (3, H, W), and batch to (B, F).
+
+    Raises:
+        ValueError: The weights do not say how images are to be normalised.
+    """
+    card = subject.card
+    if card.mean is None or card.std is None:
+        raise ValueError(
+            f"{subject.path}: says nothing of mean and std, so images cannot be normalised; take one of train.py"
+        )
+    transform = EvalTransform(image_size or card.image_size, crop_pct)
+    return transform, FeatureExtractor(subject.backbone, card.mean, card.std)
+
+
+def compute_rows(extractor, loader, bar):
+    """The features of a loader's images under their names; images that cannot be read are left out.
+
+    Args:
+        extractor (Callable[[Tensor], Tensor]): See `features.compute`.
+        loader (EvalLoader): Of images of which the unreadable are left out.
+        bar (tqdm): Moves on by the images of each batch.
+
+    Yields:
+        tuple[ndarray, list[str]]: Features (B, F) float32 and names of a batch, in the order of the source.
+
+    Raises:
+        DataError: Features are not finite; the message names the image.
+    """
+    for features, indices, counts in compute(extractor, loader):
+        bar.update(int(counts.sum()))
+        features = features[counts]
+        names = [loader.source.name(int(index)) for index in indices[counts]]
+        finite = np.isfinite(features).all(1)
+        if not finite.all():
+            raise DataError(
+                f"{names[np.argmin(finite)]} has features that are NaN or infinite: these weights cannot be "
+                "used with such images (have they diverged, or does their model card have a wrong mean or std?)"
+            )
+        yield features, names
 
 
 class Embedding:
@@ -125,26 +175,12 @@ class Embedding:
             subset = Subset(self.source, np.concatenate(indices))
             loader = EvalLoader(subset, self.transform, self._loader_settings)
             with tqdm(total=len(subset), unit="img", disable=not progress) as bar:
-                rows = self._rows(extractor, loader, subset, bar)
+                rows = compute_rows(extractor, loader, bar)
                 for part, expected in zip(todo, indices):
                     self._write_part(part, rows, math.ceil(len(expected) / self.batch_size))
         if not all(self._file(part).exists() for part in range(self.parts)):
             return False
         return self._join()
-
-    def _rows(self, extractor, loader, subset, bar):
-        """Yields (features, names) a batch."""
-        for features, indices, counts in compute(extractor, loader):
-            bar.update(int(counts.sum()))
-            features = features[counts]
-            names = [subset.name(int(index)) for index in indices[counts]]
-            finite = np.isfinite(features).all(1)
-            if not finite.all():
-                raise DataError(
-                    f"{names[np.argmin(finite)]} has features that are NaN or infinite: these weights cannot be "
-                    "used with such images (have they diverged, or does their model card have a wrong mean or std?)"
-                )
-            yield features, names
 
     def _write_part(self, part, rows, batches):
         features, names = zip(*(next(rows) for _ in range(batches)))

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -71,9 +72,36 @@ def holds_run(folder):
     return any(not name.startswith(".") and not name.endswith(("_backbone.ckpt", BEST)) for name in names)
 
 
+def newest_weights(folder):
+    """The file of a run's folder to take a backbone from: of the most steps, if there is one the backbone alone.
+
+    Args:
+        folder (Path): The folder.
+
+    Returns:
+        Path: The file.
+
+    Raises:
+        FileNotFoundError: There is no checkpoint in it.
+    """
+    found = []
+    for file in Path(folder).glob("*.ckpt"):
+        match = re.search(r"-\d+_(\d+)(_backbone)?\.ckpt$", file.name)
+        if match and not file.name.startswith("."):
+            found.append((int(match[1]), bool(match[2]), file))
+    if not found:
+        raise FileNotFoundError(f"{folder}: no checkpoint of a run in this folder; name the file")
+    return max(found)[2]
+
+
+def release(folder):
+    """Unlocks a folder of `make_output_folder`, if it is locked, before the process ends."""
+    if Path(folder) in _locks:
+        os.close(_locks.pop(Path(folder)))
+
+
 def _lock(folder):
-    if folder in _locks:
-        os.close(_locks.pop(folder))
+    release(folder)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

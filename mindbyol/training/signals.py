@@ -2,10 +2,13 @@
 
 import os
 import signal
+import threading
 
 
 class StopSignals:
     """SIGTERM and SIGINT ask for a stop at the next step; a second one stops at once.
+
+    Python hears signals in its main thread alone: in another one nothing changes.
 
     Attributes:
         received (str or None): Name of the signal that came; who sent SIGTERM is not known: it may be a launcher that
@@ -16,7 +19,9 @@ class StopSignals:
         self.received = None
 
     def __enter__(self):
-        self._before = {number: signal.signal(number, self._take) for number in (signal.SIGTERM, signal.SIGINT)}
+        main = threading.current_thread() is threading.main_thread()
+        numbers = (signal.SIGTERM, signal.SIGINT) if main else ()
+        self._before = {number: signal.signal(number, self._take) for number in numbers}
         return self
 
     def __exit__(self, *_):

@@ -30,6 +30,13 @@ class Subject(NamedTuple):
     found: str
     weights: dict
 
+    def __repr__(self):
+        card = self.card
+        return (
+            f"<{self.found}: {card.model}, stem {card.stem}, padding {card.padding}, {card.image_size} px, "
+            f"{self.backbone.num_features} features, from {self.path}>"
+        )
+
 
 def open_subject(path, model=None, image_size=None):
     """Reads a weights file of any known project, once, and builds the backbone that it is for.
