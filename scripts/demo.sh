@@ -5,7 +5,7 @@
 #   bash scripts/demo.sh fashion       Fashion-MNIST's product photographs, some 15 minutes; the data are a package of
 #                                      Debian and Ubuntu: apt-get install dataset-fashion-mnist
 # Further arguments go to train.py: bash scripts/demo.sh digits --seed 1
-# Every demo writes to a folder of its own, ckpt/demo-DATA-NUMBER; nothing is removed.
+# Every demo writes to a folder of its own: ckpt/digits, the next one ckpt/digits-2. Nothing is removed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 data=digits
@@ -24,11 +24,13 @@ if [ "$data" = digits ]; then
     recipe=configs/byol/byol_resnet18_digits_cpu.yaml
     finetune=configs/finetune/finetune_digits_cpu.yaml
     labels=5
+    folder=ckpt/digits
     scoring=()
 else
     recipe=configs/byol/byol_resnet18_fashion_mnist_cpu.yaml
     finetune=configs/finetune/finetune_fashion_mnist_cpu.yaml
     labels=10
+    folder=ckpt/fashion_mnist
     scoring=(--num_samples 10000)
     if [ ! -d /usr/share/datasets/fashion-mnist ]; then
         echo "Fashion-MNIST is not in /usr/share/datasets/fashion-mnist; on Debian and Ubuntu:" >&2
@@ -38,9 +40,11 @@ else
 fi
 . scripts/venv.sh
 use_venv requirements.txt
-number=1
-while [ -e "ckpt/demo-$data-$number" ]; do number=$((number + 1)); done
-folder=ckpt/demo-$data-$number
+number=1 first=$folder
+while [ -e "$folder" ]; do
+    number=$((number + 1))
+    folder=$first-$number
+done
 SECONDS=0
 echo "== training: python train.py --config $recipe --ckpt_save_dir $folder $*"
 python train.py --config "$recipe" --ckpt_save_dir "$folder" "$@"

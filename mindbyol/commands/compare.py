@@ -44,6 +44,8 @@ def main(argv=None):
     folder.mkdir(parents=True, exist_ok=True)
     scores = ["--task", "compare", "--baselines", "True", "--results", str(folder / "scores.jsonl")]
     recipe = parse_args([*recipe_flags(file, flags), *scores], "validate")
+    if recipe.dataset == "folder":
+        raise ValueError("dataset: a plain folder has no labels to score with; scripts/map.py needs none")
     protocol = WithNeighbours()
     evaluation = runner.Evaluation(recipe, protocol)
     counts = compare.possible_counts(recipe, evaluation.sources["bank"])
@@ -135,6 +137,6 @@ def table(recipe, value, counts, sources):
     notes = [
         f"queries: {sources['queries'].description}; bank and labels: {sources['bank'].description}",
         f"changed queries: {changes}: {within}",
-        f"labels: so many a class; logistic regression on standardised features, {recipe.few_labels_draws} draws, ± std",
+        f"labels: so many a class; logistic regression, standardised features, {recipe.few_labels_draws} draws, ± std",
     ]
     return "\n".join([*lines, "", *notes])

@@ -37,7 +37,7 @@ def project(features, method="tsne", seed=0):
         tuple[ndarray, list[str]]: (N, 2), the same for the same features and seed, and what the axes are.
 
     Raises:
-        ValueError: There are too few images.
+        ValueError: There are too few images, or all have the same features.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
@@ -46,6 +46,8 @@ def project(features, method="tsne", seed=0):
         raise ValueError(f"a map needs 4 images or more, and there are {len(features)}")
     features = np.asarray(features, np.float64)
     features = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    if np.ptp(features, axis=0).max() < 1e-9:
+        raise ValueError("all images have the same features; has the run collapsed?")
     wanted = 2 if method == "pca" else _COMPONENTS
     pca = PCA(min(wanted, *features.shape), svd_solver="randomized", random_state=seed)
     components = pca.fit_transform(features)
@@ -55,8 +57,6 @@ def project(features, method="tsne", seed=0):
         shares = [*pca.explained_variance_ratio_, 0.0]
         return components, [f"component {n + 1} ({100 * shares[n]:.0f}% of the variance)" for n in range(2)]
     perplexity = min(_PERPLEXITY, (len(features) - 1) / 3)
-    if not np.ptp(components, axis=0).any():
-        raise ValueError("all images have the same features; has the run collapsed?")
     return TSNE(2, init="pca", perplexity=perplexity, random_state=seed).fit_transform(components), ["", ""]
 
 

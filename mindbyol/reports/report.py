@@ -27,7 +27,7 @@ _PICTURES = (
         (
             (
                 "label_efficiency.png",
-                "Top-1 of logistic regression by labels a class; a band is one std of the draws.",
+                "Top-1 of logistic regression by labels a class; bands: one std of the draws.",
                 520,
             ),
             ("changed_neighbours.png", "Changed queries and the training images nearest to them.", 860),
@@ -37,8 +37,8 @@ _PICTURES = (
     ),
 )
 _ESSENTIALS = (
-    "model stem image_resize dataset epoch_size batch_size opt base_lr lr weight_decay warmup_epochs base_tau amp_level "
-    "seed"
+    "model stem image_resize dataset epoch_size batch_size opt base_lr lr weight_decay warmup_epochs base_tau "
+    "amp_level seed"
 )
 _TAIL = 256 * 1024  # bytes of a log that are looked at
 
