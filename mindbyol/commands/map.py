@@ -10,11 +10,11 @@ Writes map.png, whose colours are classes or else folders, and neighbours.png. A
 import argparse
 from pathlib import Path
 
-import numpy as np
-
 from mindbyol.command import Parser, one_line_errors, packages
 
 with packages():
+    import numpy as np
+
     from mindbyol import runtime
     from mindbyol.commands.of_checkpoint import backbone_of, recipe_flags
     from mindbyol.config import parse_args
