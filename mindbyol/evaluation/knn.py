@@ -76,9 +76,23 @@ def possible_ks(ks, bank_size):
 
 
 def run(recipe, subject, sources, tools):
-    """Yields `knn{k}_top1` and `knn{k}_top5` for each k, in percent; each rank scores its share of the queries."""
-    bank, bank_labels = tools.features(subject, sources["bank"])
-    queries, labels = tools.features(subject, sources["queries"])
+    """Yields `knn{k}_top1` and `knn{k}_top5` for each k, in percent."""
+    bank = tools.features(subject, sources["bank"])
+    yield from vote(recipe, tools, bank, tools.features(subject, sources["queries"]))
+
+
+def vote(recipe, tools, bank, queries):
+    """The scores of queries by a bank: see `run`. Each rank scores its share of the queries.
+
+    Args:
+        recipe (Recipe): `knn_k` and `knn_temperature` count.
+        tools (Tools): Of the evaluation.
+        bank, queries (tuple[ndarray, ndarray]): Features and labels, (N, F) and (N,).
+
+    Yields:
+        tuple[str, float]: Name and score.
+    """
+    (bank, bank_labels), (queries, labels) = bank, queries
     knn = WeightedKNN(possible_ks(recipe.knn_k, len(bank)), recipe.knn_temperature).fit(bank, bank_labels)
     mine = tools.share(len(queries))
     correct = knn.correct(queries[mine], labels[mine])

@@ -7,6 +7,7 @@ What is done lies in `suite_dir`, so that the same command goes on where it was 
     RECIPE-DIGEST/          the run of a recipe that trains classifiers, one for each weights and settings
     scores.jsonl            every score; see `results`
     tables.md, tables.json  the scores in tables, published ones beside them; see `tables`
+    report.html             the same as a page; see `reports.report`
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from mindbyol.config.common import BACKBONE, DATASET, SYSTEM
 from mindbyol.config.keys import Changes, Group, Key, path
 from mindbyol.evaluation import results, runner, tables
 from mindbyol.files import replacing
+from mindbyol.reports import report
 from mindbyol.terminal import setup_logging
 from mindbyol.training.log import NonFiniteLoss
 from mindbyol.training.loop import Run
@@ -113,6 +115,7 @@ class Evaluation:
                     self._write_tables()
         if self.world.rank == 0:
             logger.info(f"{self.folder / 'tables.md'}:\n\n{self._write_tables()}")
+            report.at_end(self.folder)
 
     def _scores_of(self, protocol):
         """The scores of a protocol that an earlier run left: those of the same weights and settings."""
@@ -169,7 +172,7 @@ class Protocol:
         flags = {**self._flags, "ckpt_path": ckpt_path, "features_dir": folder / "features"}
         flags["results"] = folder / "scores.jsonl"
         if command == "train":
-            flags.update(ckpt_save_dir=folder / (run_name or self.name), resume="auto")
+            flags.update(ckpt_save_dir=folder / (run_name or self.name), resume="auto", report=False)
         return parse_args([text for key, value in flags.items() for text in (f"--{key}", str(value))], command)
 
     def open(self, world, weights):

@@ -26,6 +26,7 @@ import numpy as np
 
 from mindbyol import runtime
 from mindbyol.files import replacing
+from mindbyol.reports import report
 from mindbyol.terminal import setup_logging
 from mindbyol.training.best import BestScore
 from mindbyol.training.feeding import Feed
@@ -78,8 +79,10 @@ class Run:
 
         # 5. the first batch: images that cannot be read come out before an hour of compiling and training
         self.feed = Feed(self.training.batches(self.plan, self.state.steps), self.training.inputs)
-        self.feed.check_first()
+        first = self.feed.check_first()
         self._announce()
+        if self.world.rank == 0 and recipe.report:
+            report.begin(recipe.ckpt_save_dir, self.world, self.plan, self.training.source, first)
 
     def _open_folder(self):
         """Rank 0 makes the output folder, then all open their log files.
@@ -196,6 +199,8 @@ class Run:
                     return False
         logger.info(f"finished {plan.epochs} epochs in {datetime.timedelta(seconds=round(log.seconds))}")
         logger.info(f"next: {self.training.next_command(state.file)}")
+        if self.world.rank == 0 and self.recipe.report:
+            report.at_end(state.folder)
         return True
 
     def _validation_due(self, step):

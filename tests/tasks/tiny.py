@@ -35,6 +35,7 @@ RECIPE = {
     "predictor_hidden_size": 32,
     "log_interval": 1,
     "num_parallel_workers": 1,
+    "report": False,
 }
 
 
