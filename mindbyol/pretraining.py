@@ -1,11 +1,11 @@
 """Pretrains a backbone with BYOL on images without labels."""
 
 import logging
-import math
 
 from mindbyol import checkpoint
 from mindbyol.backbones import create_backbone
 from mindbyol.byol import BYOL, BYOLTrainOneStep, Encoder, Normalize
+from mindbyol.collapse import WatchCollapse
 from mindbyol.config.common import (
     BACKBONE,
     DATASET,
@@ -20,13 +20,15 @@ from mindbyol.config.common import (
     check_optimizer,
     warn_of_unused,
 )
-from mindbyol.config.keys import Group, Key
-from mindbyol.config.values import FRACTION, boolean, number
+from mindbyol.config.keys import Changes, Group, Key
+from mindbyol.config.values import COUNT, FRACTION, boolean, number
 from mindbyol.data import pretrain_loader_from_args, source_from_args, two_view_transform_from_args
 from mindbyol.data.views import JITTER_OPERATIONS, PER_VIEW
+from mindbyol.evaluation.online_knn import OnlineKNN
 from mindbyol.heads import MLP, dense
 from mindbyol.model_card import Card
 from mindbyol.training.batch_norm import synchronize
+from mindbyol.training.measures import Measures
 from mindbyol.training.optimizer import create_loss_scale, create_optimizer
 from mindbyol.training.overflows import WatchOverflows
 from mindbyol.training.precision import set_precision
@@ -57,10 +59,36 @@ BYOL_KEYS = Group(
     ),
 )
 
-KEYS = (SYSTEM, DATASET, IMAGES, VIEWS, BACKBONE, BYOL_KEYS, OPTIMIZER, SCHEDULER, MIXED_PRECISION, RUN)
+VAL_WHILE_TRAIN = Group(
+    "Validation while training",
+    (
+        Key(
+            "val_while_train",
+            True,
+            boolean,
+            "score the backbone by kNN at the end of epochs, where train_split and val_split have labels",
+            Changes.LOGS,
+        ),
+        Key("val_interval", 10, COUNT, "epochs between scores; the last epoch is scored, too", Changes.LOGS),
+        Key(
+            "knn_samples", 5000, COUNT, "most images of train_split that vote, and of val_split voted on", Changes.LOGS
+        ),
+    ),
+)
 
-# Projections whose spread falls below this share of 1 / sqrt(d) no longer tell images apart.
-COLLAPSE = 0.1
+KEYS = (
+    SYSTEM,
+    DATASET,
+    IMAGES,
+    VIEWS,
+    BACKBONE,
+    BYOL_KEYS,
+    OPTIMIZER,
+    SCHEDULER,
+    MIXED_PRECISION,
+    RUN,
+    VAL_WHILE_TRAIN,
+)
 
 
 def check(recipe):
@@ -79,6 +107,8 @@ class Training:
         world (World): Devices that train together.
     """
 
+    keeps_best = False  # BYOL ends with its last weights: images with labels must not choose them
+
     def __init__(self, recipe, world):
         self.recipe = recipe
         self.world = world
@@ -86,6 +116,14 @@ class Training:
         labelled = recipe.probe and self.source.labels is not None
         self.num_classes = len(self.source.class_names) if labelled else None
         self.padding = recipe.padding
+        self.knn, self.no_knn = None, "val_while_train is off"
+        if recipe.val_while_train:
+            try:
+                self.knn = OnlineKNN(recipe, world, self.source)
+            except (ValueError, OSError) as error:
+                if "val_while_train" in recipe.given:
+                    raise ValueError(f"val_while_train: no kNN while training: {error}") from error
+                self.no_knn = str(error)
 
     def build(self, plan, card=None):
         """The network, from the weights that the recipe names, and the step that trains it.
@@ -105,14 +143,14 @@ class Training:
             start_from(self.network, start.arrays, self.recipe.pretrained_from or self.recipe.ckpt_path)
         self.mindcv_names = self.network.online.backbone.mindcv_names  # mixed precision puts a wrapper around it
         step = create_train_step(self.recipe, self.network, plan, self.world.ranks)
-        healthy_std = 1 / math.sqrt(self.recipe.projection_size)
-        self.watchers = [WatchCollapse(healthy_std)] + ([WatchOverflows()] if step.loss_scale else [])
+        self.measures = Measures(step)
+        self.collapse = WatchCollapse(self.recipe, self.source.labels if self.num_classes or self.knn else None)
+        self.watchers = [self.collapse] + ([WatchOverflows()] if step.loss_scale else [])
         self.shown = {
             "byol_loss": "loss: {:.4f}",
+            "projection_std": "std: {:.4f}",
             **({"probe_accuracy": "probe: {:.1%}"} if self.num_classes else {}),
-            "lr": "lr: {:.5f}",
-            "tau": "tau: {:.5f}",
-            "projection_std": f"std: {{:.4f}} (1/sqrt(d): {healthy_std:.4f})",
+            "lr": "lr: {:.4g}",
         }
         if self.world.ranks > 1 and not self.recipe.sync_bn:
             logger.warning(
@@ -136,16 +174,29 @@ class Training:
         """What the step takes of a batch: the views, and with a probe the labels."""
         return batch if self.num_classes else batch[:2]
 
+    def validate(self):
+        """The backbone by its neighbours; nothing where there are no labels."""
+        if self.knn is None:
+            return {}
+        scores = self.knn.score(self.network.online.backbone)
+        self.collapse.knn = next(iter(scores.items()))
+        return scores
+
     def facts(self):
         """For the log, before the first step."""
         recipe, network = self.recipe, self.network
         backbone = sum(p.size for p in network.online.backbone.get_parameters())
         trained = sum(p.size for p in network.trainable_params())
+        knn = f"none: {self.no_knn}"
+        if self.knn:
+            knn = f"every {recipe.val_interval} epochs, {self.knn.queries.description} by {self.knn.bank.description}"
         return {
             "Number of classes": self.num_classes or "no probe, so none",
+            "kNN while training": knn,
             "Model": f"{recipe.model}, stem {recipe.stem}, padding {self.padding}, {recipe.image_resize} px",
             "Model parameters": f"{backbone} in the backbone, {trained} trained",
             "Tau": f"{recipe.base_tau} to 1",
+            "Healthy std": f"about {self.collapse.healthy_std:.4f} = 1 / sqrt({recipe.projection_size})",
         }
 
     def card(self):
@@ -162,31 +213,6 @@ class Training:
         """Scores the backbone."""
         config = f"--config {self.recipe.config} " if self.recipe.config else ""
         return f"python validate.py {config}--data_dir {self.recipe.data_dir} --ckpt_path {path('_backbone')}"
-
-
-class WatchCollapse:
-    """Warns when the projections of different images become nearly equal. A watcher of a `TrainLog`.
-
-    Args:
-        healthy_std (float): About what `projection_std` is in a healthy run.
-    """
-
-    state = {}
-
-    def __init__(self, healthy_std):
-        self.healthy_std = healthy_std
-
-    def restore(self, state):
-        """Nothing is remembered."""
-
-    def look(self, line):
-        std = line.means["projection_std"]
-        if std < COLLAPSE * self.healthy_std:
-            logger.warning(
-                f"collapse: the projections of different images are nearly equal (std {std:.5f}, "
-                f"healthy about {self.healthy_std:.4f}). The loss is low because nothing is told apart; try a higher "
-                "--base_tau, a smaller --base_lr, or a larger --batch_size"
-            )
 
 
 def create_byol(recipe, padding=None, num_classes=None):
@@ -272,7 +298,7 @@ def start_from(network, arrays, source):
             logger.info(f"starting from {source}: {part[:-1]} is {why}, it stays as initialised")
 
 
-def create_train_step(recipe, network, plan, ranks=1):
+def create_train_step(recipe, network, plan, ranks=1, notes_gradient_norm=True):
     """The compiled step of a recipe; see `byol.BYOLTrainOneStep`.
 
     Changes the network in place: synchronised batch norms, then mixed precision.
@@ -282,4 +308,13 @@ def create_train_step(recipe, network, plan, ranks=1):
     set_precision(network, network.half_precision_cells(), recipe.amp_level, recipe.amp_dtype)
     optimizer = create_optimizer(recipe, network, plan)
     loss_scale = create_loss_scale(recipe)
-    return BYOLTrainOneStep(network, optimizer, recipe.base_tau, plan.total_steps, plan.accumulation, loss_scale, ranks)
+    return BYOLTrainOneStep(
+        network,
+        optimizer,
+        recipe.base_tau,
+        plan.total_steps,
+        plan.accumulation,
+        loss_scale,
+        ranks,
+        notes_gradient_norm,
+    )
