@@ -40,9 +40,9 @@ STEPS_A_LINE = 100
 
 
 def create(argv, noted):
-    recipe = parse_args(argv)
+    recipe = parse_args([*argv, "--gradient_norm", str(noted)])
     plan = Plan(recipe, 100 * recipe.batch_size)
-    return recipe, plan, create_train_step(recipe, create_byol(recipe), plan, notes_gradient_norm=noted)
+    return recipe, plan, create_train_step(recipe, create_byol(recipe), plan)
 
 
 def seconds(run):

@@ -55,6 +55,13 @@ BYOL_KEYS = Group(
         Key("projection_size", 256, HEAD_WIDTH, "width of projections and predictions"),
         Key("predictor_hidden_size", 4096, HEAD_WIDTH, "hidden width of the predictor"),
         Key("probe", True, boolean, "trains a linear classifier beside BYOL where there are labels, to watch it"),
+        Key(
+            "gradient_norm",
+            False,
+            boolean,
+            "each step takes the norm of its gradient, for metrics.jsonl; small networks become slower by some per cent",
+            Changes.LOGS,
+        ),
         PRETRAINED_FROM,
     ),
 )
@@ -298,7 +305,7 @@ def start_from(network, arrays, source):
             logger.info(f"starting from {source}: {part[:-1]} is {why}, it stays as initialised")
 
 
-def create_train_step(recipe, network, plan, ranks=1, notes_gradient_norm=True):
+def create_train_step(recipe, network, plan, ranks=1):
     """The compiled step of a recipe; see `byol.BYOLTrainOneStep`.
 
     Changes the network in place: synchronised batch norms, then mixed precision.
@@ -316,5 +323,5 @@ def create_train_step(recipe, network, plan, ranks=1, notes_gradient_norm=True):
         plan.accumulation,
         loss_scale,
         ranks,
-        notes_gradient_norm,
+        recipe.gradient_norm,
     )

@@ -79,7 +79,7 @@ class Measures:
     `target_distance`: L2 norm of the difference of target and online parameters, as a share of the online ones' norm.
 
     Args:
-        step (BYOLTrainOneStep): That notes the norm of its gradients.
+        step (BYOLTrainOneStep): Where it does not note the norm of its gradients, none is said.
     """
 
     def __init__(self, step):
@@ -101,5 +101,7 @@ class Measures:
             dict[str, float]: By name. Of gradients that overflowed the norm is not finite.
         """
         update, lag = self._measure().asnumpy().tolist()
-        gradient = float(self._gradient_norm.asnumpy())
-        return {"gradient_norm": gradient, "update_norm": update, "target_distance": lag}
+        found = {"update_norm": update, "target_distance": lag}
+        if self._gradient_norm is not None:
+            found["gradient_norm"] = float(self._gradient_norm.asnumpy())
+        return found

@@ -10,7 +10,7 @@ from tests.tasks import tiny, tiny_train
 from tests.training.test_event_files import curves
 
 WATCHED = {"val_while_train": True, "val_interval": 2, "knn_samples": 100, "log_interval": 3}
-WATCHED.update(tensorboard=True, epoch_size=3, ckpt_save_steps=4)  # 15 steps
+WATCHED.update(tensorboard=True, gradient_norm=True, epoch_size=3, ckpt_save_steps=4)  # 15 steps
 
 
 def train(folder, **recipe):
