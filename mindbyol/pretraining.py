@@ -59,7 +59,7 @@ BYOL_KEYS = Group(
             "gradient_norm",
             False,
             boolean,
-            "each step takes the norm of its gradient, for metrics.jsonl; small networks become slower by some per cent",
+            "each step takes the norm of its gradient for metrics.jsonl; small networks become slower by some percent",
             Changes.LOGS,
         ),
         PRETRAINED_FROM,
