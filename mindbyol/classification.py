@@ -124,7 +124,7 @@ class ClassifierTraining:
         loss_scale = create_loss_scale(recipe)
         self.watchers = [WatchOverflows()] if loss_scale else []
         shown = {name: name.replace("_accuracy", "") + ": {:.1%}" for name in self.network.statistics}
-        self.shown = {"loss": "loss: {:.4f}", **shown, "lr": "lr: {:.5f}"}
+        self.shown = {"loss": "loss: {:.4f}", "lr": "lr: {:.4g}", **shown}
         self.logits = Logits(self.network)
         return TrainOneStep(self.network, optimizer, None, plan.accumulation, loss_scale, self.world.ranks)
 

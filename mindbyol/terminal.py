@@ -7,9 +7,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+# Lines of the terminal begin with the time alone and are at most 120 columns wide; this much is left for the message.
+COLUMNS = 120 - len("[23:59:59] ")
+
 
 def setup_logging(folder=None, rank=0):
     """Log lines on the terminal, of rank 0 alone, and in the folder's rank{r}.log, one a rank.
+
+    The file has MindCV's form, with date, name and level; the terminal has the time, and the level of warnings.
 
     Args:
         folder (Path): Where to append rank{r}.log; None while it is not known.
@@ -20,13 +25,12 @@ def setup_logging(folder=None, rank=0):
         root.removeHandler(handler)
         if isinstance(handler, _LogFile):
             handler.close()
-    handlers = [_TerminalHandler()] if rank == 0 else []
+    if rank == 0:
+        root.addHandler(_TerminalHandler())
     if folder is not None:
-        handlers.append(_LogFile(Path(folder) / f"rank{rank}.log"))
-    formatter = logging.Formatter("[%(asctime)s] %(name)s %(levelname)s - %(message)s", "%Y-%m-%d %H:%M:%S")
-    for handler in handlers:
-        handler.setFormatter(formatter)
-        root.addHandler(handler)
+        file = _LogFile(Path(folder) / f"rank{rank}.log")
+        file.setFormatter(logging.Formatter("[%(asctime)s] %(name)s %(levelname)s - %(message)s", "%Y-%m-%d %H:%M:%S"))
+        root.addHandler(file)
     root.setLevel(logging.INFO)
 
 
@@ -47,8 +51,18 @@ def someone_elses_logging():
         root.setLevel(level)
 
 
+class _TerminalFormatter(logging.Formatter):
+    def format(self, record):
+        level = f"{record.levelname} - " if record.levelno >= logging.WARNING else ""
+        return f"[{self.formatTime(record, '%H:%M:%S')}] {level}{super().format(record)}"
+
+
 class _TerminalHandler(logging.Handler):
     """Writes above a progress bar, when there is one, instead of through it."""
+
+    def __init__(self):
+        super().__init__()
+        self.setFormatter(_TerminalFormatter())
 
     def emit(self, record):
         tqdm.write(self.format(record), file=sys.stdout)

@@ -154,6 +154,7 @@ RUN = Group(
         ),
         Key("log_interval", 100, COUNT, "optimizer steps between log lines", Changes.LOGS),
         Key("report", True, boolean, "end with report.html in ckpt_save_dir, a page with curves and all", Changes.LOGS),
+        Key("tensorboard", False, boolean, "event files for TensorBoard in ckpt_save_dir/tensorboard", Changes.LOGS),
         Key("epoch_size", 100, number(int, 1, 1_000_000, why="epochs, not steps"), "epochs of the run"),
         Key("effective_batch", None, number(int, 2, 2**24), "images an optimizer step; needed by accumulation 'auto'"),
         Key(

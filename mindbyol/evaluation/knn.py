@@ -51,23 +51,32 @@ def check_data(recipe, sources):
         ValueError: There are no labels, the classes are not the same, or the bank is too small.
     """
     bank, queries = sources["bank"], sources["queries"]
-    for source in (bank, queries):
-        if source.labels is None:
-            raise ValueError(f"dataset: {source.description}: no labels to score with")
-        if source.labels.ndim > 1:
-            raise ValueError(f"dataset: {source.description} has several classes an image; kNN needs one: use task svm")
+    check_classes(bank, queries)
     if recipe.train_split == recipe.val_split:
         logger.warning(f"val_split: {recipe.val_split} is the bank, too: every image finds itself")
-    if bank.class_names != queries.class_names:
-        raise ValueError(
-            f"dataset: the classes of {bank.description} and of {queries.description} are not the same: "
-            "equal numbers would not mean equal classes"
-        )
     ks = possible_ks(recipe.knn_k, len(bank))
     if not ks:
         raise ValueError(f"knn_k: {min(recipe.knn_k)} neighbours asked for, but the bank has {len(bank)} images")
     if len(ks) < len(set(recipe.knn_k)):
         logger.warning(f"knn_k: the bank has {len(bank)} images, so only k = {ks} are scored")
+
+
+def check_classes(bank, queries):
+    """Makes sure that images of one source can vote on those of another one.
+
+    Raises:
+        ValueError: There are no labels, there are several an image, or the classes are not the same.
+    """
+    for source in (bank, queries):
+        if source.labels is None:
+            raise ValueError(f"dataset: {source.description}: no labels to score with")
+        if source.labels.ndim > 1:
+            raise ValueError(f"dataset: {source.description} has several classes an image; kNN needs one: use task svm")
+    if bank.class_names != queries.class_names:
+        raise ValueError(
+            f"dataset: the classes of {bank.description} and of {queries.description} are not the same: "
+            "equal numbers would not mean equal classes"
+        )
 
 
 def possible_ks(ks, bank_size):

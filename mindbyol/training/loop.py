@@ -7,12 +7,14 @@ A task that trains has a class `Training`:
     build(plan, card=None)          the network and its `TrainOneStep`; `card` is that of the run that goes on
     batches(plan, done)             batches after `done` optimizer steps, each in memory of its own; see `feeding.Feed`
     inputs(batch)                   the arrays of a batch that the step takes
-    watchers, shown                 for the `TrainLog`, after `build`
+    watchers, shown                 for the `TrainLog`, after `build`; and `measures`, if there are any
     facts()                         what the log says of it before the first step: {title: text}
     card()                          the part of a checkpoint's card that says what the network is
     exports(arrays)                 what is written beside each full checkpoint: {suffix: (arrays, kind of the card)}
-    validate()                      {name: score} of the network as it is, the same on all ranks; the weights with the
-                                    highest first score are kept. Asked of tasks whose recipes have `val_while_train`
+    validate()                      {name: score} of the network as it is, the same on all ranks; empty if there is
+                                    nothing to score with. Asked of tasks whose recipes have `val_while_train`
+    keeps_best                      if it is there and False, no weights are kept for their scores; otherwise those with
+                                    the highest first score are
     next_command(path)              what to type when the run is finished; `path` gives a file's name to a suffix
 """
 
@@ -28,6 +30,7 @@ from mindbyol import runtime
 from mindbyol.files import replacing
 from mindbyol.reports import report
 from mindbyol.terminal import setup_logging
+from mindbyol.training import event_files
 from mindbyol.training.best import BestScore
 from mindbyol.training.feeding import Feed
 from mindbyol.training.log import TrainLog
@@ -54,6 +57,8 @@ class Run:
 
     def __init__(self, recipe, task):
         self.recipe = recipe
+        if recipe.tensorboard:
+            event_files.check_installed()
 
         # 1. the devices, the output folder, and with it the log files
         self.world = runtime.setup_for(recipe)
@@ -156,6 +161,7 @@ class Run:
             DataError, OSError: The data or the output folder are gone.
         """
         plan, state, best = self.plan, self.state, BestScore()
+        keeps_best = getattr(self.training, "keeps_best", True)
         log = TrainLog(
             state.folder,
             self.step,
@@ -166,6 +172,8 @@ class Run:
             state.steps,
             state.log,
             self.world.rank,
+            getattr(self.training, "measures", None),
+            self.recipe.tensorboard,
         )
         if state.steps == plan.total_steps:
             logger.info(
@@ -186,8 +194,9 @@ class Run:
                 if self._validation_due(state.steps):
                     with log.paused():
                         scores = self.training.validate()
-                        log.add_scores(scores)
-                        if best.improved(scores) and self.world.rank == 0:
+                        if scores:
+                            log.add_scores(scores)
+                        if keeps_best and best.improved(scores) and self.world.rank == 0:
                             state.save_best(self.step, scores)
                 if self.world.rank == 0 and (stopping or self._save_due(state.steps)):
                     with log.paused():
