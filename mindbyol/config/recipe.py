@@ -1,6 +1,8 @@
 """A recipe: the values of all keys of a task, parsed once from defaults, YAML file and command line, then frozen."""
 
 import argparse
+import logging
+import os
 from types import MappingProxyType
 
 from mindbyol import tasks
@@ -8,7 +10,11 @@ from mindbyol.command import Parser, cut
 from mindbyol.config.keys import Changes, plain
 from mindbyol.config.recipe_file import convert, nearest, read_recipe
 
+logger = logging.getLogger(__name__)
+
 _NOT_GIVEN = object()
+# What a model card says that a recipe has keys for.
+_OF_CARDS = ("model", "stem", "padding", "stages", "image_resize", "mean", "std", "background")
 
 
 class Recipe:
@@ -61,7 +67,8 @@ def parse_args(argv=None, command="train"):
         command (str): `train` or `validate`: what the recipe is for.
 
     Returns:
-        Recipe: One value a key of its task; command line before recipe before its base before defaults.
+        Recipe: One value a key of its task; command line before recipe before its base before the model card of the
+        weights that it names, if it does, before defaults.
 
     Raises:
         OSError: A recipe is not there or cannot be read.
@@ -92,12 +99,46 @@ def parse_args(argv=None, command="train"):
     for path, texts in files:
         given.update(convert(path, texts, keys))
     given.update({name: value for name, value in vars(flags).items() if name in keys and value is not _NOT_GIVEN})
-    values = {**{name: key.default for name, key in keys.items()}, **given}
+    values = {**{name: key.default for name, key in keys.items()}, **_from_card(given, keys), **given}
     own = [key.name for group in tasks.load(task).KEYS for key in group.keys]
     recipe = Recipe(task, values, keys, own, given, asked.config[0] if asked.config else None)
     for one in of:
         tasks.load(one).check(recipe)
     return recipe
+
+
+def _from_card(given, keys):
+    """What the weights that a recipe starts from, or scores, say of their network and images.
+
+    Args:
+        given (dict): What file and command line say, which counts more.
+        keys (dict[str, Key]): The keys that there are.
+
+    Returns:
+        dict[str, object]: Value by key. Empty if there are no such weights, or they cannot be read: whoever opens them
+        says why.
+
+    Raises:
+        ValueError: A value is out of the key's bounds.
+    """
+    path = given.get("pretrained_from") or given.get("ckpt_path")
+    if path is None or not os.path.isfile(path):
+        return {}
+    from mindbyol.weights.files import read_card  # needs MindSpore, and imports the keys itself
+
+    try:
+        card = read_card(path)
+    except ValueError:
+        return {}
+    said = {name: getattr(card, name) for name in _OF_CARDS if name in keys and name not in given}
+    try:
+        values = {name: keys[name].convert(plain(value)) for name, value in said.items() if value is not None}
+    except (argparse.ArgumentTypeError, ValueError) as error:
+        raise ValueError(f"{path}: its model card: {error}") from None
+    followed = [f"{name} {plain(value)}" for name, value in values.items() if value != keys[name].default]
+    if followed:
+        logger.info(f"{path}: {', '.join(followed)}, as it was trained; recipe and flags would go over that")
+    return values
 
 
 def _first_parser(**options):
