@@ -22,11 +22,18 @@ from mindbyol.config.common import (
 )
 from mindbyol.config.keys import Changes, Group, Key
 from mindbyol.config.values import COUNT, FRACTION, boolean, number
-from mindbyol.data import pretrain_loader_from_args, source_from_args, two_view_transform_from_args
+from mindbyol.data import (
+    find_labelled_splits,
+    pretrain_loader_from_args,
+    source_from_args,
+    two_view_transform_from_args,
+)
+from mindbyol.data.sources import are_files
 from mindbyol.data.views import JITTER_OPERATIONS, PER_VIEW
 from mindbyol.evaluation.online_knn import OnlineKNN
 from mindbyol.heads import MLP, dense
 from mindbyol.model_card import Card
+from mindbyol.next_command import embedding, scoring, typed
 from mindbyol.training.batch_norm import synchronize
 from mindbyol.training.measures import Measures
 from mindbyol.training.optimizer import create_loss_scale, create_optimizer
@@ -209,7 +216,7 @@ class Training:
 
     def card(self):
         """What the network of a checkpoint is."""
-        keys = ("model", "stem", "stages", "image_resize", "mean", "std")
+        keys = ("model", "stem", "stages", "image_resize", "mean", "std", "background")
         return Card(padding=self.padding, **{key: self.recipe.plain()[key] for key in keys})
 
     def exports(self, arrays):
@@ -218,9 +225,16 @@ class Training:
         return {"_backbone": (backbone, "backbone")}
 
     def next_command(self, path):
-        """Scores the backbone."""
-        config = f"--config {self.recipe.config} " if self.recipe.config else ""
-        return f"python validate.py {config}--data_dir {self.recipe.data_dir} --ckpt_path {path('_backbone')}"
+        """Scores the backbone where there are labels; else writes the features of the images, where these are files."""
+        recipe, weights = self.recipe, path("_backbone")
+        splits = find_labelled_splits(recipe)
+        if splits:
+            return scoring(
+                recipe, weights, **{key: split for key, split in splits.items() if split != recipe.values[key]}
+            )
+        if are_files(self.source):
+            return embedding(recipe, weights, weights.with_name("features.npz"))
+        return typed("inspect", weights)
 
 
 def create_byol(recipe, padding=None, num_classes=None):

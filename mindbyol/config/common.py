@@ -4,7 +4,7 @@ import argparse
 import logging
 
 from mindbyol.config.keys import Changes, Group, Key, path
-from mindbyol.config.values import COUNT, IMAGE_SIZE, LARGEST_INT, NOT_NEGATIVE, WORKERS, boolean, number
+from mindbyol.config.values import COUNT, IMAGE_SIZE, LARGEST_INT, NOT_NEGATIVE, WORKERS, boolean, colour, number
 from mindbyol.data.sources import DATASETS
 from mindbyol.model_card import PADDINGS, STEMS
 
@@ -75,8 +75,9 @@ DATASET = Group(
             "on_bad_image",
             "skip",
             str,
-            "an unreadable image is replaced by the next readable one (skip), or ends the run (stop)",
-            choices=("skip", "stop"),
+            "an unreadable image is replaced by the next readable one, up to a hundredth of all (skip) or any number "
+            "(skip_any), or ends the run (stop)",
+            choices=("skip", "skip_any", "stop"),
         ),
     ),
 )
@@ -91,6 +92,12 @@ IMAGES = Group(
             str,
             "how an image is resized",
             choices=("bicubic", "bilinear"),
+        ),
+        Key(
+            "background",
+            "white",
+            colour,
+            "what is seen through transparent pixels: white, gray, black, or red, green and blue, such as 255,128,0",
         ),
         Key(
             "mean",

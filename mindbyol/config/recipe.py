@@ -1,6 +1,7 @@
 """A recipe: the values of all keys of a task, parsed once from defaults, YAML file and command line, then frozen."""
 
 import argparse
+import logging
 import os
 from types import MappingProxyType
 
@@ -10,7 +11,11 @@ from mindbyol.config.keys import Changes, plain
 from mindbyol.config.other_words import nearest
 from mindbyol.config.recipe_file import convert, read_recipe, recipe_text
 
+logger = logging.getLogger(__name__)
+
 _NOT_GIVEN = object()
+# What a model card says that a recipe has keys for.
+_OF_CARDS = ("model", "stem", "padding", "stages", "image_resize", "mean", "std", "background")
 
 
 class Recipe:
@@ -68,7 +73,8 @@ def parse_args(argv=None, command="train"):
         command (str): `train` or `validate`: what the recipe is for.
 
     Returns:
-        Recipe: One value a key of its task; command line before recipe before its base before defaults.
+        Recipe: One value a key of its task; command line before recipe before its base before the model card of the
+        weights that it names, if it does, before defaults.
 
     Raises:
         OSError: A recipe is not there or cannot be read.
@@ -151,11 +157,45 @@ def _resolve(config, task, command, over):
     for path, texts in files:
         given.update(convert(path, texts, keys))
     given.update(given_over)
-    values = {**{name: key.default for name, key in keys.items()}, **given}
+    values = {**{name: key.default for name, key in keys.items()}, **_from_card(given, keys), **given}
     recipe = Recipe(chosen, values, keys, own, given, config)
     for one in of:
         tasks.load(one).check(recipe)
     return recipe
+
+
+def _from_card(given, keys):
+    """What the weights that a recipe starts from, or scores, say of their network and images.
+
+    Args:
+        given (dict): What file and command line say, which counts more.
+        keys (dict[str, Key]): The keys that there are.
+
+    Returns:
+        dict[str, object]: Value by key. Empty if there are no such weights, or they cannot be read: whoever opens them
+        says why.
+
+    Raises:
+        ValueError: A value is out of the key's bounds.
+    """
+    path = given.get("pretrained_from") or given.get("ckpt_path")
+    if path is None or not os.path.isfile(path):
+        return {}
+    from mindbyol.weights.files import read_card  # needs MindSpore, and imports the keys itself
+
+    try:
+        card = read_card(path)
+    except ValueError:
+        return {}
+    said = {name: getattr(card, name) for name in _OF_CARDS if name in keys and name not in given}
+    try:
+        values = {name: keys[name].convert(plain(value)) for name, value in said.items() if value is not None}
+    except (argparse.ArgumentTypeError, ValueError) as error:
+        raise ValueError(f"{path}: its model card: {error}") from None
+    followed = [f"{name} {plain(value)}" for name, value in values.items() if value != keys[name].default]
+    if followed:
+        logger.info(f"{path}: {', '.join(followed)}, as it was trained; recipe and flags would go over that")
+    return values
 
 
 def _first_parser(**options):

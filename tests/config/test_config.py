@@ -1,12 +1,15 @@
 import logging
 import os
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import yaml
 
-from mindbyol import tasks
+from mindbyol import checkpoint, tasks
 from mindbyol.config import other_words, parse_args
 from mindbyol.config.keys import Changes
+from mindbyol.model_card import Card
 
 
 def recipe(tmp_path, text):
@@ -297,3 +300,60 @@ def test_every_key_is_defined_once_and_says_what_it_does():
         assert len({key.name for key in keys}) == len(keys)
         for key in keys:
             assert isinstance(key.changes, Changes) and len(key.help) > 10, key.name
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [("white", "white"), ("Gray", "gray"), ("255, 255,255", "white"), ("0,0,0", "black"), ("255,128,0", "255,128,0")],
+)
+def test_a_background_is_a_name_or_three_numbers(tmp_path, text, value):
+    assert parse_args(["--background", text]).background == value
+    assert parse_args(["-c", recipe(tmp_path, f"background: {text}")]).background == value
+    written = recipe(tmp_path, yaml.safe_dump(parse_args(["--background", text]).plain()))
+    assert parse_args(["-c", written]).background == value  # config.yaml is read again
+
+
+@pytest.mark.parametrize("text", ["", "red", "256,0,0", "-1,0,0", "1,2", "1,2,3,4", "1.5,0,0", "0x1,0,0"])
+def test_what_is_no_background(text):
+    with pytest.raises(
+        ValueError, match="background: (is empty|.* is no colour: white, gray, black, or red, green and)"
+    ):
+        parse_args([f"--background={text}"])
+
+
+def test_another_background_changes_results():
+    assert parse_args([]).keys["background"].changes is Changes.RESULTS
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A checkpoint whose card says what it was trained with."""
+    arrays = {"conv1.weight": np.zeros((2, 3, 3, 3), np.float32)}
+    card = Card(model="resnet18", stem="small", padding="torch", stages=2, image_resize=48, background="1,2,3")
+    checkpoint.write(tmp_path / "a.ckpt", arrays, replace(card, mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0]))
+    return str(tmp_path / "a.ckpt")
+
+
+@pytest.mark.parametrize("command", ["train", "validate"])
+def test_what_nobody_says_follows_the_card_of_the_weights(tmp_path, weights, command, caplog):
+    caplog.set_level(logging.INFO)
+    found = parse_args(["--ckpt_path", weights], command)
+    assert (found.model, found.stem, found.padding, found.stages) == ("resnet18", "small", "torch", 2)
+    assert (found.image_resize, found.background) == (48, "1,2,3")
+    assert (found.mean, found.std) == ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+    assert "a.ckpt: model resnet18, stem small, padding torch, stages 2, image_resize 48, mean [1.0" in caplog.text
+    path = recipe(tmp_path, f"stem: imagenet\nckpt_path: {weights}")
+    over = parse_args(["-c", path, "--image_resize", "96", "--background", "black"], command)
+    assert (over.stem, over.image_resize, over.background, over.model) == ("imagenet", 96, "black", "resnet18")
+    assert "model" not in over.given
+
+
+def test_a_card_that_says_what_cannot_be(tmp_path, weights):
+    arrays, card = checkpoint.read(weights)
+    checkpoint.write(weights, arrays, replace(card, image_resize=8192))
+    with pytest.raises(ValueError, match="a.ckpt: its model card: 8192 is above 4096"):
+        parse_args(["--ckpt_path", weights])
+    assert parse_args(["--ckpt_path", weights, "--image_resize", "32"]).image_resize == 32
+    (tmp_path / "text").write_text("no weights")
+    for path in (tmp_path / "text", tmp_path / "none", tmp_path):  # who opens it says why it cannot be read
+        assert parse_args(["--ckpt_path", str(path)]).model == "resnet50"
