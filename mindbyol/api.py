@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from mindbyol import runtime, tasks
 from mindbyol.config import recipe_from
@@ -132,17 +132,18 @@ def load(path: PathLike, model: Optional[str] = None, image_size: Optional[int] 
         `card` with all that is known of it.
 
     Raises:
-        FileNotFoundError, ValueError: There is no such file, or it cannot be read; in one line.
+        FileNotFoundError, ValueError: In one line: there is no such file, it cannot be read, or no images have this size.
     """
+    if image_size is not None and not 8 <= image_size <= 4096:
+        raise ValueError(f"image_size: {image_size} is not 8 to 4096, the side of an image in pixels")
     path = Path(path)
     return open_subject(newest_weights(path) if path.is_dir() else path, model, image_size)
 
 
 def embed(
-    backbone: Subject,
+    backbone: Union[Subject, PathLike],
     data: Any,
     *,
-    image_size: Optional[int] = None,
     crop_pct: float = 0.875,
     batch_size: int = 64,
     num_parallel_workers: Optional[int] = None,
@@ -152,9 +153,8 @@ def embed(
     """Features of images, in memory; scripts/embed.py writes those of any number to a file.
 
     Args:
-        backbone (Subject): From `load`.
+        backbone (Subject): From `load`, or what `load` takes.
         data (str or Source): A folder, images at any depth, or a source; see `data.create_source`.
-        image_size (int): Side of the images that the backbone gets, in pixels; that of its training by default.
         crop_pct (float): Side of the centre crop, of the shorter side.
         batch_size (int): Images a forward pass.
         num_parallel_workers (int): Threads that read images; by default as many as suit the machine.
@@ -170,8 +170,10 @@ def embed(
             normalised.
         DataError: No image can be read, or features are not finite.
     """
+    if isinstance(backbone, (str, os.PathLike)):
+        backbone = load(backbone)
     source = create_source("folder", os.fspath(data), split=".") if isinstance(data, (str, os.PathLike)) else data
-    transform, extractor = prepare(backbone, image_size, crop_pct)
+    transform, extractor = prepare(backbone, crop_pct)
     settings = LoaderSettings(batch_size, num_parallel_workers=num_parallel_workers, on_bad_image="leave_out")
     with runtime.someone_elses_mode(), tqdm(total=len(source), unit="img", disable=not progress) as bar:
         runtime.setup(device_target, distribute=False)
