@@ -7,6 +7,7 @@
 They are what train.py and scripts/embed.py do, with values in the place of flags.
 """
 
+import argparse
 import json
 import os
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from tqdm import tqdm
 
 from mindbyol import runtime, tasks
 from mindbyol.config import recipe_from
+from mindbyol.config.values import colour, rgb
 from mindbyol.data import DataError, EvalLoader, LoaderSettings, create_source
 from mindbyol.evaluation.embedding import compute_rows, prepare
 from mindbyol.terminal import setup_logging, someone_elses_logging
@@ -132,7 +134,7 @@ def load(path: PathLike, model: Optional[str] = None, image_size: Optional[int] 
         `card` with all that is known of it.
 
     Raises:
-        FileNotFoundError, ValueError: In one line: there is no such file, it cannot be read, or no images have this size.
+        FileNotFoundError, ValueError: In one line: there is no such file, it cannot be read, or the size is none.
     """
     if image_size is not None and not 8 <= image_size <= 4096:
         raise ValueError(f"image_size: {image_size} is not 8 to 4096, the side of an image in pixels")
@@ -145,6 +147,7 @@ def embed(
     data: Any,
     *,
     crop_pct: float = 0.875,
+    background: Optional[str] = None,
     batch_size: int = 64,
     num_parallel_workers: Optional[int] = None,
     device_target: Optional[str] = None,
@@ -156,6 +159,8 @@ def embed(
         backbone (Subject): From `load`, or what `load` takes.
         data (str or Source): A folder, images at any depth, or a source; see `data.create_source`.
         crop_pct (float): Side of the centre crop, of the shorter side.
+        background (str): What transparent images are laid on: white, gray, black or `R,G,B`; that of the backbone's
+            training by default.
         batch_size (int): Images a forward pass.
         num_parallel_workers (int): Threads that read images; by default as many as suit the machine.
         device_target (str): Ascend, GPU or CPU; by default the one there is.
@@ -166,15 +171,24 @@ def embed(
         out.
 
     Raises:
-        ValueError, OSError: The folder is not there or holds no images, or the weights do not say how images are
-            normalised.
+        ValueError, OSError: The folder is not there or holds no images, the weights do not say how images are
+            normalised, or the background is no colour.
         DataError: No image can be read, or features are not finite.
     """
     if isinstance(backbone, (str, os.PathLike)):
         backbone = load(backbone)
     source = create_source("folder", os.fspath(data), split=".") if isinstance(data, (str, os.PathLike)) else data
     transform, extractor = prepare(backbone, crop_pct)
-    settings = LoaderSettings(batch_size, num_parallel_workers=num_parallel_workers, on_bad_image="leave_out")
+    try:
+        behind = rgb(colour(background or backbone.card.background or "white"))
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(f"background: {error}") from error
+    settings = LoaderSettings(
+        batch_size,
+        num_parallel_workers=num_parallel_workers,
+        on_bad_image="leave_out",
+        background=behind,
+    )
     with runtime.someone_elses_mode(), tqdm(total=len(source), unit="img", disable=not progress) as bar:
         runtime.setup(device_target, distribute=False)
         parts = compute_rows(extractor, EvalLoader(source, transform, settings), bar)

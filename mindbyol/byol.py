@@ -251,13 +251,23 @@ class BYOLTrainOneStep(TrainOneStep):
 
     Args:
         network (BYOL): The loss.
-        optimizer, accumulation, loss_scale, ranks: See `TrainOneStep`; the optimizer is over
+        optimizer, accumulation, loss_scale, ranks, notes_gradient_norm: See `TrainOneStep`; the optimizer is over
             `network.trainable_params()`, which the target is not among.
         base_tau, total_steps: See `MoveTarget`.
     """
 
-    def __init__(self, network, optimizer, base_tau, total_steps, accumulation=1, loss_scale=None, ranks=1):
+    def __init__(
+        self,
+        network,
+        optimizer,
+        base_tau,
+        total_steps,
+        accumulation=1,
+        loss_scale=None,
+        ranks=1,
+        notes_gradient_norm=False,
+    ):
         if ranks > 1:
             network.mean_over_ranks = MeanOverRanks(ranks)
         move_target = MoveTarget(network, base_tau, total_steps)
-        super().__init__(network, optimizer, move_target, accumulation, loss_scale, ranks)
+        super().__init__(network, optimizer, move_target, accumulation, loss_scale, ranks, notes_gradient_norm)

@@ -10,6 +10,7 @@ from mindbyol.byol import Normalize
 from mindbyol.classifier import Logits
 from mindbyol.config.common import check_images, check_optimizer, warn_of_unused
 from mindbyol.data import (
+    LABELLED_FOLDERS,
     eval_transform_from_args,
     one_view_transform_from_args,
     source_from_args,
@@ -21,6 +22,7 @@ from mindbyol.evaluation.heads import check_range
 from mindbyol.evaluation.subjects import open_trained
 from mindbyol.evaluation.tools import Tools
 from mindbyol.model_card import Card
+from mindbyol.next_command import scoring
 from mindbyol.training.optimizer import create_loss_scale, create_optimizer
 from mindbyol.training.overflows import WatchOverflows
 from mindbyol.training.precision import set_precision
@@ -31,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 def check_recipe(recipe):
     """Everything that can be wrong with the keys that such tasks share; a ValueError names the key."""
+    if recipe.dataset == "folder":
+        raise ValueError(f"dataset: folder has no labels to learn; {LABELLED_FOLDERS}")
     check_images(recipe)
     check_optimizer(recipe)
     eval_transform_from_args(recipe)
@@ -124,7 +128,7 @@ class ClassifierTraining:
         loss_scale = create_loss_scale(recipe)
         self.watchers = [WatchOverflows()] if loss_scale else []
         shown = {name: name.replace("_accuracy", "") + ": {:.1%}" for name in self.network.statistics}
-        self.shown = {"loss": "loss: {:.4f}", **shown, "lr": "lr: {:.5f}"}
+        self.shown = {"loss": "loss: {:.4f}", "lr": "lr: {:.4g}", **shown}
         self.logits = Logits(self.network)
         return TrainOneStep(self.network, optimizer, None, plan.accumulation, loss_scale, self.world.ranks)
 
@@ -180,8 +184,7 @@ class ClassifierTraining:
 
     def next_command(self, path):
         """Scores the classifier."""
-        config = f"--config {self.recipe.config} " if self.recipe.config else f"--task {self.recipe.task} "
-        return f"python validate.py {config}--data_dir {self.recipe.data_dir} --ckpt_path {path()}"
+        return scoring(self.recipe, path())
 
 
 def _open_backbone(recipe, card):
@@ -194,10 +197,13 @@ def _open_backbone(recipe, card):
     path = recipe.pretrained_from or recipe.ckpt_path
     if card is None and path:
         start = open_trained(recipe, path)
+        if start.card.model != recipe.model:  # by which the run's checkpoints are called
+            raise ValueError(f"model: {path} is a checkpoint of {start.card.model}; set --model {start.card.model}")
         backbone, card = start.backbone, replace(start.card, mean=list(start.mean), std=list(start.std))
     else:
         if card is None:
             card = Card(**{key: recipe.plain()[key] for key in ("model", "stem", "stages", "padding", "mean", "std")})
         backbone = create_backbone(card.model, card.stem, card.padding, recipe.image_resize, card.stages)
     keys = ("model", "stem", "stages", "padding", "mean", "std")
-    return backbone, Card(image_resize=recipe.image_resize, **{key: getattr(card, key) for key in keys})
+    seen = {"image_resize": recipe.image_resize, "background": recipe.background}
+    return backbone, Card(**seen, **{key: getattr(card, key) for key in keys})

@@ -130,26 +130,7 @@ def plot(path, lines, x_label, y_label, logarithmic=False):
         x_label, y_label (str): What the axes are.
         logarithmic (bool): The x axis is.
     """
-    import matplotlib
+    from mindbyol.reports import drawing  # and with it matplotlib, which training runs do not wait for
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6, 4), dpi=110)
-    for name, (x, values) in lines.items():
-        means, spreads = np.array([mean_and_spread(of_one) for of_one in values]).T
-        (line,) = axes.plot(x, means, marker="o", markersize=4, label=name)
-        axes.fill_between(x, means - spreads, means + spreads, color=line.get_color(), alpha=0.2)
-    if logarithmic:
-        axes.set_xscale("log")
-        ticks = sorted({one for x, _ in lines.values() for one in x})
-        axes.set_xticks(ticks, [str(one) for one in ticks])
-        axes.minorticks_off()
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.tight_layout()
-    with replacing(Path(path)) as beside:
-        figure.savefig(beside, format="png")
-    pyplot.close(figure)
+    means = {name: (x, *zip(*map(mean_and_spread, values))) for name, (x, values) in lines.items()}
+    drawing.save(drawing.spread_lines(means, x_label, y_label, logarithmic, width=5.0, height=3.4), path)

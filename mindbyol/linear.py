@@ -22,6 +22,7 @@ from mindbyol.config.keys import Group, Key
 from mindbyol.config.labelled import AUGMENTATION, CLASSIFIER, VAL_WHILE_TRAIN
 from mindbyol.config.values import POSITIVE, boolean, number
 from mindbyol.data import loader_settings_from_args
+from mindbyol.data.listed_images import some
 from mindbyol.data.rows import TrainRows
 from mindbyol.data.sources import Subset
 from mindbyol.evaluation import heads
@@ -161,4 +162,14 @@ def _held_out(source, count):
     if count >= len(source):
         raise ValueError(f"holdout: {count} of {source.description} leave nothing to train on; lower it")
     chosen = np.arange(count, dtype=np.int64) * len(source) // count
-    return Subset(source, np.setdiff1d(np.arange(len(source)), chosen)), Subset(source, chosen)
+    left = Subset(source, np.setdiff1d(np.arange(len(source)), chosen))
+    classes = len(source.class_names)
+    lost = np.flatnonzero(
+        (np.bincount(left.labels, minlength=classes) == 0) & (np.bincount(source.labels, minlength=classes) > 0)
+    )
+    if len(lost):
+        raise ValueError(
+            f"holdout: {count} of {source.description} leave {len(lost)} of {classes} classes no image to train on: "
+            f"{some([source.class_names[label] for label in lost])}; lower it"
+        )
+    return left, Subset(source, chosen)

@@ -1,9 +1,12 @@
 """The model card: a JSON object inside a weights file that says what the file is, whatever the format of the file."""
 
+import argparse
 import dataclasses
 import json
 from dataclasses import dataclass, field
 from typing import Optional
+
+from mindbyol.config.values import COLOURS, colour
 
 STEMS = ("imagenet", "small")
 PADDINGS = ("mindcv", "torch", "same")
@@ -30,6 +33,13 @@ def _numbers(above):
     )
 
 
+def _colour(value):
+    try:
+        return isinstance(value, str) and colour(value) == value
+    except argparse.ArgumentTypeError:
+        return False
+
+
 def _run(value):
     if not isinstance(value, dict):
         return False
@@ -54,6 +64,7 @@ class Card:
         stem, padding, stages: As for `backbones.create_backbone`.
         image_resize (int): Side of the images in training, in pixels; see `image_size`.
         mean, std (list[float]): Three numbers each, for pixels of 0 to 255.
+        background (str): What was seen through transparent pixels; see `config.values.colour`.
         recipe (str): Name of the recipe's file.
         data (str): What the images were.
         epoch, step (int): How far the run had come.
@@ -73,6 +84,7 @@ class Card:
     image_resize: Optional[int] = _key(_integer(8, 65536), "a whole number from 8 to 65536")
     mean: Optional[list] = _key(_numbers(-1e6), "three numbers")
     std: Optional[list] = _key(_numbers(0.01), "three numbers above 0.01")
+    background: Optional[str] = _key(_colour, f"{', '.join(COLOURS)} or three numbers such as 255,128,0")
     recipe: Optional[str] = _key()
     data: Optional[str] = _key()
     epoch: Optional[int] = _key(*_COUNT)

@@ -19,7 +19,7 @@ from mindbyol.config.keys import Group, Key
 from mindbyol.config.labelled import AUGMENTATION, CLASSIFIER, VAL_WHILE_TRAIN
 from mindbyol.evaluation import heads
 from mindbyol.evaluation.heads import check_data, splits  # noqa: F401  (of a task that scores)
-from mindbyol.evaluation.stage_pooling import WINDOWS, StagePooling
+from mindbyol.evaluation.stage_pooling import WINDOWS, StagePooling, layers_of
 from mindbyol.training.batch_norm import synchronize
 
 KEYS = (
@@ -103,6 +103,11 @@ class StageClassifier(Classifier):
     def features(self, images):
         """See `Classifier`."""
         return ops.stop_gradient(self.pooling(self.backbone.maps(self.normalize(images))))
+
+
+def check_subject(recipe, subject):
+    """Has the backbone the layers that are asked for? If not, a ValueError names those that it has."""
+    layers_of(subject.backbone, recipe.layers)
 
 
 def create_network(backbone, normalize, num_classes, names):

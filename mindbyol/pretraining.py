@@ -1,11 +1,11 @@
 """Pretrains a backbone with BYOL on images without labels."""
 
 import logging
-import math
 
 from mindbyol import checkpoint
 from mindbyol.backbones import create_backbone
 from mindbyol.byol import BYOL, BYOLTrainOneStep, Encoder, Normalize
+from mindbyol.collapse import WatchCollapse
 from mindbyol.config.common import (
     BACKBONE,
     DATASET,
@@ -20,13 +20,22 @@ from mindbyol.config.common import (
     check_optimizer,
     warn_of_unused,
 )
-from mindbyol.config.keys import Group, Key
-from mindbyol.config.values import FRACTION, boolean, number
-from mindbyol.data import pretrain_loader_from_args, source_from_args, two_view_transform_from_args
+from mindbyol.config.keys import Changes, Group, Key
+from mindbyol.config.values import COUNT, FRACTION, boolean, number
+from mindbyol.data import (
+    find_labelled_splits,
+    pretrain_loader_from_args,
+    source_from_args,
+    two_view_transform_from_args,
+)
+from mindbyol.data.sources import are_files
 from mindbyol.data.views import JITTER_OPERATIONS, PER_VIEW
+from mindbyol.evaluation.online_knn import OnlineKNN
 from mindbyol.heads import MLP, dense
 from mindbyol.model_card import Card
+from mindbyol.next_command import embedding, scoring, typed
 from mindbyol.training.batch_norm import synchronize
+from mindbyol.training.measures import Measures
 from mindbyol.training.optimizer import create_loss_scale, create_optimizer
 from mindbyol.training.overflows import WatchOverflows
 from mindbyol.training.precision import set_precision
@@ -48,19 +57,53 @@ VIEWS = Group(
 BYOL_KEYS = Group(
     "BYOL parameters",
     (
-        Key("base_tau", 0.996, FRACTION, "share of the old target in the new one at the first step; 1 at the last"),
-        Key("projector_hidden_size", 4096, HEAD_WIDTH, "hidden width of the projector"),
+        Key("base_tau", 0.99, FRACTION, "share of the old target in the new one at the first step; 1 at the last"),
+        Key("projector_hidden_size", 1024, HEAD_WIDTH, "hidden width of the projector"),
         Key("projection_size", 256, HEAD_WIDTH, "width of projections and predictions"),
-        Key("predictor_hidden_size", 4096, HEAD_WIDTH, "hidden width of the predictor"),
+        Key("predictor_hidden_size", 1024, HEAD_WIDTH, "hidden width of the predictor"),
         Key("probe", True, boolean, "trains a linear classifier beside BYOL where there are labels, to watch it"),
+        Key(
+            "gradient_norm",
+            False,
+            boolean,
+            "each step takes the norm of its gradient for metrics.jsonl; small networks become slower by some percent",
+            Changes.LOGS,
+        ),
         PRETRAINED_FROM,
     ),
 )
 
-KEYS = (SYSTEM, DATASET, IMAGES, VIEWS, BACKBONE, BYOL_KEYS, OPTIMIZER, SCHEDULER, MIXED_PRECISION, RUN)
+VAL_WHILE_TRAIN = Group(
+    "Validation while training",
+    (
+        Key(
+            "val_while_train",
+            True,
+            boolean,
+            "score the backbone by kNN at the end of epochs, where train_split and val_split have labels",
+            Changes.LOGS,
+        ),
+        Key("val_interval", 10, COUNT, "epochs between scores; the last epoch is scored, too", Changes.LOGS),
+        Key(
+            "knn_samples", 5000, COUNT, "most images of train_split that vote, and of val_split voted on", Changes.LOGS
+        ),
+    ),
+)
 
-# Projections whose spread falls below this share of 1 / sqrt(d) no longer tell images apart.
-COLLAPSE = 0.1
+# Without a recipe they are meant for a folder of some thousand images (docs/own_images.md); recipes have their own.
+KEYS = (
+    SYSTEM,
+    DATASET,
+    IMAGES,
+    VIEWS,
+    BACKBONE,
+    BYOL_KEYS,
+    OPTIMIZER,
+    SCHEDULER.with_defaults(base_lr=2.0),
+    MIXED_PRECISION,
+    RUN.with_defaults(epoch_size=50, keep_checkpoint_max=2),
+    VAL_WHILE_TRAIN,
+)
 
 
 def check(recipe):
@@ -79,6 +122,8 @@ class Training:
         world (World): Devices that train together.
     """
 
+    keeps_best = False  # BYOL ends with its last weights: images with labels must not choose them
+
     def __init__(self, recipe, world):
         self.recipe = recipe
         self.world = world
@@ -86,6 +131,14 @@ class Training:
         labelled = recipe.probe and self.source.labels is not None
         self.num_classes = len(self.source.class_names) if labelled else None
         self.padding = recipe.padding
+        self.knn, self.no_knn = None, "val_while_train is off"
+        if recipe.val_while_train:
+            try:
+                self.knn = OnlineKNN(recipe, world, self.source)
+            except (ValueError, OSError) as error:
+                if "val_while_train" in recipe.given:
+                    raise ValueError(f"val_while_train: no kNN while training: {error}") from error
+                self.no_knn = str(error)
 
     def build(self, plan, card=None):
         """The network, from the weights that the recipe names, and the step that trains it.
@@ -105,14 +158,14 @@ class Training:
             start_from(self.network, start.arrays, self.recipe.pretrained_from or self.recipe.ckpt_path)
         self.mindcv_names = self.network.online.backbone.mindcv_names  # mixed precision puts a wrapper around it
         step = create_train_step(self.recipe, self.network, plan, self.world.ranks)
-        healthy_std = 1 / math.sqrt(self.recipe.projection_size)
-        self.watchers = [WatchCollapse(healthy_std)] + ([WatchOverflows()] if step.loss_scale else [])
+        self.measures = Measures(step)
+        self.collapse = WatchCollapse(self.recipe, self.source.labels if self.num_classes or self.knn else None)
+        self.watchers = [self.collapse] + ([WatchOverflows()] if step.loss_scale else [])
         self.shown = {
             "byol_loss": "loss: {:.4f}",
+            "projection_std": "std: {:.4f}",
             **({"probe_accuracy": "probe: {:.1%}"} if self.num_classes else {}),
-            "lr": "lr: {:.5f}",
-            "tau": "tau: {:.5f}",
-            "projection_std": f"std: {{:.4f}} (1/sqrt(d): {healthy_std:.4f})",
+            "lr": "lr: {:.4g}",
         }
         if self.world.ranks > 1 and not self.recipe.sync_bn:
             logger.warning(
@@ -136,21 +189,34 @@ class Training:
         """What the step takes of a batch: the views, and with a probe the labels."""
         return batch if self.num_classes else batch[:2]
 
+    def validate(self):
+        """The backbone by its neighbours; nothing where there are no labels."""
+        if self.knn is None:
+            return {}
+        scores = self.knn.score(self.network.online.backbone)
+        self.collapse.knn = next(iter(scores.items()))
+        return scores
+
     def facts(self):
         """For the log, before the first step."""
         recipe, network = self.recipe, self.network
         backbone = sum(p.size for p in network.online.backbone.get_parameters())
         trained = sum(p.size for p in network.trainable_params())
+        knn = f"none: {self.no_knn}"
+        if self.knn:
+            knn = f"every {recipe.val_interval} epochs, {self.knn.queries.description} by {self.knn.bank.description}"
         return {
             "Number of classes": self.num_classes or "no probe, so none",
+            "kNN while training": knn,
             "Model": f"{recipe.model}, stem {recipe.stem}, padding {self.padding}, {recipe.image_resize} px",
             "Model parameters": f"{backbone} in the backbone, {trained} trained",
             "Tau": f"{recipe.base_tau} to 1",
+            "Healthy std": f"about {self.collapse.healthy_std:.4f} = 1 / sqrt({recipe.projection_size})",
         }
 
     def card(self):
         """What the network of a checkpoint is."""
-        keys = ("model", "stem", "stages", "image_resize", "mean", "std")
+        keys = ("model", "stem", "stages", "image_resize", "mean", "std", "background")
         return Card(padding=self.padding, **{key: self.recipe.plain()[key] for key in keys})
 
     def exports(self, arrays):
@@ -159,34 +225,16 @@ class Training:
         return {"_backbone": (backbone, "backbone")}
 
     def next_command(self, path):
-        """Scores the backbone."""
-        config = f"--config {self.recipe.config} " if self.recipe.config else ""
-        return f"python validate.py {config}--data_dir {self.recipe.data_dir} --ckpt_path {path('_backbone')}"
-
-
-class WatchCollapse:
-    """Warns when the projections of different images become nearly equal. A watcher of a `TrainLog`.
-
-    Args:
-        healthy_std (float): About what `projection_std` is in a healthy run.
-    """
-
-    state = {}
-
-    def __init__(self, healthy_std):
-        self.healthy_std = healthy_std
-
-    def restore(self, state):
-        """Nothing is remembered."""
-
-    def look(self, line):
-        std = line.means["projection_std"]
-        if std < COLLAPSE * self.healthy_std:
-            logger.warning(
-                f"collapse: the projections of different images are nearly equal (std {std:.5f}, "
-                f"healthy about {self.healthy_std:.4f}). The loss is low because nothing is told apart; try a higher "
-                "--base_tau, a smaller --base_lr, or a larger --batch_size"
+        """Scores the backbone where there are labels; else writes the features of the images, where these are files."""
+        recipe, weights = self.recipe, path("_backbone")
+        splits = find_labelled_splits(recipe)
+        if splits:
+            return scoring(
+                recipe, weights, **{key: split for key, split in splits.items() if split != recipe.values[key]}
             )
+        if are_files(self.source):
+            return embedding(recipe, weights, weights.with_name("features.npz"))
+        return typed("inspect", weights)
 
 
 def create_byol(recipe, padding=None, num_classes=None):
@@ -282,4 +330,13 @@ def create_train_step(recipe, network, plan, ranks=1):
     set_precision(network, network.half_precision_cells(), recipe.amp_level, recipe.amp_dtype)
     optimizer = create_optimizer(recipe, network, plan)
     loss_scale = create_loss_scale(recipe)
-    return BYOLTrainOneStep(network, optimizer, recipe.base_tau, plan.total_steps, plan.accumulation, loss_scale, ranks)
+    return BYOLTrainOneStep(
+        network,
+        optimizer,
+        recipe.base_tau,
+        plan.total_steps,
+        plan.accumulation,
+        loss_scale,
+        ranks,
+        recipe.gradient_norm,
+    )

@@ -7,6 +7,7 @@ from mindbyol.command import cut, one_line_errors
 
 # Name: its module, and what it does.
 COMMANDS = {
+    "compare": ("compare", "a backbone beside the untrained one and raw pixels: table and pictures"),
     "convert": ("convert", "turn a checkpoint of another project into mindbyol's"),
     "embed": ("embed", "features of every image in a folder"),
     "export": ("export", "hand a backbone to another project"),
@@ -14,7 +15,10 @@ COMMANDS = {
     "grid": ("grid", "train a recipe with every combination of some values"),
     "inspect": ("inspect_checkpoint", "say what a weights file is"),
     "make-mindrecord": ("make_mindrecord", "turn a data set into MindRecord shards"),
+    "map": ("map", "draw a map of features, and images with their nearest neighbours"),
+    "plot": ("plot", "draw the curves of training runs"),
     "preview": ("preview", "show what a recipe makes of its images"),
+    "report": ("report", "write the page of a run or a suite again"),
     "stl10-experiment": ("stl10_experiment", "what BYOL on STL10's unlabelled images gives a classifier"),
 }
 

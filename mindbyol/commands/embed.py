@@ -12,12 +12,13 @@ import logging
 from mindbyol.command import Parser, one_line_errors, packages
 
 with packages():
-    from mindbyol.config.values import IMAGE_SIZE, WORKERS, number
+    from mindbyol.config.values import IMAGE_SIZE, WORKERS, colour, number, rgb
     from mindbyol.data import LoaderSettings, create_source
     from mindbyol.data.names import printable
     from mindbyol.evaluation.embedding import Embedding, prepare
     from mindbyol.files import check_output
     from mindbyol.runtime import setup
+    from mindbyol.terminal import native_lines_above_bar
     from mindbyol.weights.subject import open_subject
 
 
@@ -40,6 +41,17 @@ def main(argv=None):
         default=0.875,
         help="side of the centre crop, of the shorter side",
     )
+    parser.add_argument(
+        "--background",
+        type=colour,
+        help="what is seen through transparent pixels; as in the training by default, else white",
+    )
+    parser.add_argument(
+        "--on_bad_image",
+        choices=("leave_out", "stop"),
+        default="leave_out",
+        help="images that cannot be read have no row, however many they are (leave_out), or the first ends it (stop)",
+    )
     parser.add_argument("--num_parallel_workers", type=WORKERS)
     parser.add_argument("--device_target", choices=("Ascend", "GPU", "CPU"))
     args = parser.parse_args(argv)
@@ -51,15 +63,22 @@ def main(argv=None):
     subject = open_subject(args.ckpt_path, args.model, args.image_resize)
     transform, extractor = prepare(subject, args.crop_pct)
     size, padding = transform.size, subject.card.padding
-    embedding = Embedding(
-        source,
-        transform,
-        args.output,
-        f"{subject.digest} {padding} {size} {args.crop_pct}",
-        LoaderSettings(
-            args.batch_size, rank=world.rank, ranks=world.ranks, num_parallel_workers=args.num_parallel_workers
-        ),
+    background = args.background or subject.card.background or "white"
+    settings = LoaderSettings(
+        args.batch_size,
+        rank=world.rank,
+        ranks=world.ranks,
+        num_parallel_workers=args.num_parallel_workers,
+        on_bad_image=args.on_bad_image,
+        background=rgb(background),
     )
-    print(f"{subject.found}; {source.description}; {size} px, crop {args.crop_pct}, padding {padding}")
-    if embedding.run(extractor, progress=world.rank == 0):
-        print(f"wrote {printable(args.output)}")
+    identity = f"{subject.digest} {padding} {size} {args.crop_pct}"
+    embedding = Embedding(source, transform, args.output, identity, settings)
+    print(
+        f"{subject.found}; {source.description}; {size} px, crop {args.crop_pct}, background {background}, padding "
+        f"{padding}"
+    )
+    with native_lines_above_bar():
+        written = embedding.run(extractor, progress=world.rank == 0)
+    if written:
+        print(f"wrote {printable(args.output)}: features {written.rows} x {written.width}, float32, and as many names")

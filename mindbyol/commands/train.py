@@ -10,7 +10,7 @@ with packages("train.py"):
     from mindbyol.checkpoint import NonFinite
     from mindbyol.config import parse_args
     from mindbyol.data import DataError
-    from mindbyol.terminal import setup_logging
+    from mindbyol.terminal import native_lines_above_bar, setup_logging
     from mindbyol.training.log import NonFiniteLoss
     from mindbyol.training.loop import Run
 
@@ -27,7 +27,8 @@ def main(argv=None):
         recipe = parse_args(argv, "train")
         run = Run(recipe, tasks.load(recipe.task))
     try:
-        finished = run.train()
+        with native_lines_above_bar():
+            finished = run.train()
     except (NonFiniteLoss, NonFinite, DataError, OSError) as error:
         logger.error(error)
         sys.exit(1)

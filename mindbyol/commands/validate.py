@@ -9,10 +9,11 @@ with packages("validate.py"):
     from mindbyol.data import DataError
     from mindbyol.evaluation import runner
     from mindbyol.evaluation.suite import Stopped
+    from mindbyol.evaluation.tools import Constant
     from mindbyol.terminal import setup_logging
 
 
-@one_line_errors("validate.py", errors=(DataError, OSError, NonFinite, Stopped))
+@one_line_errors("validate.py", errors=(DataError, OSError, NonFinite, Constant, Stopped))
 def main(argv=None):
     with one_line_errors("validate.py"):
         setup_logging()

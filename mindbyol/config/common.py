@@ -4,7 +4,7 @@ import argparse
 import logging
 
 from mindbyol.config.keys import Changes, Group, Key, path
-from mindbyol.config.values import COUNT, IMAGE_SIZE, LARGEST_INT, NOT_NEGATIVE, WORKERS, boolean, number
+from mindbyol.config.values import COUNT, IMAGE_SIZE, LARGEST_INT, NOT_NEGATIVE, WORKERS, boolean, colour, number
 from mindbyol.data.sources import DATASETS
 from mindbyol.model_card import PADDINGS, STEMS
 
@@ -75,8 +75,9 @@ DATASET = Group(
             "on_bad_image",
             "skip",
             str,
-            "an unreadable image is replaced by the next readable one (skip), or ends the run (stop)",
-            choices=("skip", "stop"),
+            "an unreadable image is replaced by the next readable one, up to a hundredth of all (skip) or any number "
+            "(skip_any), or ends the run (stop)",
+            choices=("skip", "skip_any", "stop"),
         ),
     ),
 )
@@ -91,6 +92,12 @@ IMAGES = Group(
             str,
             "how an image is resized",
             choices=("bicubic", "bilinear"),
+        ),
+        Key(
+            "background",
+            "white",
+            colour,
+            "what is seen through transparent pixels: white, gray, black, or red, green and blue, such as 255,128,0",
         ),
         Key(
             "mean",
@@ -153,6 +160,8 @@ RUN = Group(
             const="newest",
         ),
         Key("log_interval", 100, COUNT, "optimizer steps between log lines", Changes.LOGS),
+        Key("report", True, boolean, "end with report.html in ckpt_save_dir, a page with curves and all", Changes.LOGS),
+        Key("tensorboard", False, boolean, "event files for TensorBoard in ckpt_save_dir/tensorboard", Changes.LOGS),
         Key("epoch_size", 100, number(int, 1, 1_000_000, why="epochs, not steps"), "epochs of the run"),
         Key("effective_batch", None, number(int, 2, 2**24), "images an optimizer step; needed by accumulation 'auto'"),
         Key(
@@ -170,6 +179,7 @@ RUN = Group(
         ),
         Key("sync_bn", True, boolean, "several devices: batch norm over the images of all, not of each"),
     ),
+    training_only=True,
 )
 
 OPTIMIZER = Group(
@@ -204,6 +214,7 @@ OPTIMIZER = Group(
             choices=("deepmind", "mmcv"),
         ),
     ),
+    training_only=True,
 )
 
 SCHEDULER = Group(
@@ -219,7 +230,12 @@ SCHEDULER = Group(
         Key("base_lr", 0.2, NOT_NEGATIVE, "highest learning rate for 256 images a step, scaled with effective_batch"),
         Key("lr", None, NOT_NEGATIVE, "highest learning rate itself, not scaled, as in MindCV; instead of base_lr"),
         Key("min_lr", 0.0, NOT_NEGATIVE, "learning rate of the last step"),
-        Key("warmup_epochs", 10.0, NOT_NEGATIVE, "epochs in which the rate rises linearly from 0"),
+        Key(
+            "warmup_epochs",
+            None,
+            NOT_NEGATIVE,
+            "epochs in which the rate rises linearly from 0; by default 10, and a tenth of a run of less than 100",
+        ),
         Key(
             "lr_epoch_stair",
             False,
@@ -235,6 +251,7 @@ SCHEDULER = Group(
         ),
         Key("decay_rate", 0.1, number(float, 0, 1, above=0), "multi_step_decay: what the rate is multiplied by"),
     ),
+    training_only=True,
 )
 
 MIXED_PRECISION = Group(
@@ -257,6 +274,7 @@ MIXED_PRECISION = Group(
         ),
         Key("loss_scale", 1.0, number(float, 1), "factor on the loss that keeps small gradients; fixed 1 is none"),
     ),
+    training_only=True,
 )
 
 

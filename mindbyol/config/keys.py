@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Any, Callable, NamedTuple, Optional, Union
 
 from mindbyol.command import quoted
+from mindbyol.config.other_words import nearest_choice
 from mindbyol.config.values import boolean
 
 
@@ -42,9 +43,14 @@ class Key:
     nargs: Union[str, int, None] = None
     const: Any = None
 
-    def add_to(self, parser):
-        """Adds the flag to an argparse parser or group."""
-        options = {"type": self.parse, "nargs": self.nargs, "const": self.const, "help": self.help}
+    def add_to(self, parser, shown=True):
+        """Adds the flag to an argparse parser or group; one that is not shown is taken, but not in `--help`."""
+        options = {
+            "type": self.parse,
+            "nargs": self.nargs,
+            "const": self.const,
+            "help": self.help if shown else argparse.SUPPRESS,
+        }
         if self.choices:
             options["metavar"] = "{" + ",".join(map(str, self.choices)) + "}"
         given = {name: value for name, value in options.items() if value is not None}
@@ -58,7 +64,8 @@ class Key:
         """
         value = self.type(text)
         if self.choices and value not in self.choices:
-            raise argparse.ArgumentTypeError(f"{quoted(text)} is none of {', '.join(map(str, self.choices))}")
+            there = ", ".join(map(str, self.choices))
+            raise argparse.ArgumentTypeError(f"{quoted(text)} is none of {there}{nearest_choice(text, self.choices)}")
         return value
 
     def convert(self, value):
@@ -93,11 +100,13 @@ class Group(NamedTuple):
         title (str): Heading.
         keys (tuple[Key]): In the order in which they are shown.
         description (str): A sentence under the heading.
+        training_only (bool): Whether it means nothing to validate.py.
     """
 
     title: str
     keys: tuple
     description: Optional[str] = None
+    training_only: bool = False
 
     def with_defaults(self, **defaults):
         """The same keys with a task's own defaults.

@@ -33,6 +33,7 @@ AUGMENTATION = Group(
         Key("jitter", "torchvision", str, "whose formulas of the colour jitter", choices=tuple(JITTER_OPERATIONS)),
         Key("lighting", 0.0, NOT_NEGATIVE, "standard deviation of PCA lighting; AlexNet's is 0.1, 0 is none"),
     ),
+    training_only=True,
 )
 
 VAL_WHILE_TRAIN = Group(
@@ -47,6 +48,7 @@ VAL_WHILE_TRAIN = Group(
         ),
         Key("val_interval", 1, COUNT, "epochs between scores; the last epoch is scored, too", Changes.LOGS),
     ),
+    training_only=True,
 )
 
 CLASSIFIER = Group(

@@ -1,15 +1,21 @@
 """A recipe: the values of all keys of a task, parsed once from defaults, YAML file and command line, then frozen."""
 
 import argparse
+import logging
 import os
 from types import MappingProxyType
 
 from mindbyol import tasks
 from mindbyol.command import Parser, cut
 from mindbyol.config.keys import Changes, plain
-from mindbyol.config.recipe_file import convert, nearest, read_recipe
+from mindbyol.config.other_words import nearest
+from mindbyol.config.recipe_file import convert, read_recipe, recipe_text
+
+logger = logging.getLogger(__name__)
 
 _NOT_GIVEN = object()
+# What a model card says that a recipe has keys for.
+_OF_CARDS = ("model", "stem", "padding", "stages", "image_resize", "mean", "std", "background")
 
 
 class Recipe:
@@ -48,6 +54,11 @@ class Recipe:
         """Task and values as YAML and JSON hold them: lists in the place of tuples."""
         return {"task": self.task, **{name: plain(value) for name, value in self.values.items()}}
 
+    def text(self, without=()):
+        """A recipe file that gives these values again: the keys of its task, but for those of these names."""
+        values = {name: plain(value) for name, value in self.values.items() if name not in without}
+        return recipe_text(self.task, values, tasks.groups([self.task]))
+
     def that_change_results(self):
         """The part of `plain` that another result of this task would come from."""
         changing = (name for name in self.own if self.keys[name].changes is Changes.RESULTS)
@@ -62,7 +73,8 @@ def parse_args(argv=None, command="train"):
         command (str): `train` or `validate`: what the recipe is for.
 
     Returns:
-        Recipe: One value a key of its task; command line before recipe before its base before defaults.
+        Recipe: One value a key of its task; command line before recipe before its base before the model card of the
+        weights that it names, if it does, before defaults.
 
     Raises:
         OSError: A recipe is not there or cannot be read.
@@ -74,8 +86,8 @@ def parse_args(argv=None, command="train"):
     if len(asked.config) > 1:
         raise ValueError(f"--config: given {len(asked.config)} times; a run has one recipe, and flags go over it")
 
-    def flags(task, groups, keys):
-        parser = _parser(task, groups, command)
+    def flags(task, groups, own, keys):
+        parser = _parser(task, groups, own, command)
         found, unknown = parser.parse_known_args(argv, argparse.Namespace(**dict.fromkeys(keys, _NOT_GIVEN)))
         if unknown:
             flag = unknown[0].split("=")[0]
@@ -103,7 +115,10 @@ def recipe_from(values, config=None, command="train", where="recipe"):
     texts = {name: _as_in_a_file(value) for name, value in values.items()}
     task = texts.pop("task", None)
     return _resolve(
-        None if config is None else os.fspath(config), task, command, lambda _, __, keys: convert(where, texts, keys)
+        None if config is None else os.fspath(config),
+        task,
+        command,
+        lambda _task, _groups, _own, keys: convert(where, texts, keys),
     )
 
 
@@ -123,8 +138,8 @@ def _resolve(config, task, command, over):
         config (str): The file; None without one.
         task (str): What is asked for; None for what the file, or the command, says.
         command (str): `train` or `validate`.
-        over (Callable[[str, list[Group], dict], dict]): From the task, its groups and its keys by name to the values
-            that go over the file's.
+        over (Callable[[str, list[Group], list[str], dict], dict]): From the task, the groups, the names of the task's
+            own keys, and all keys by name to the values that go over the file's.
     """
     files = read_recipe(config) if config else []
     in_file = tasks.OF_RECIPES if files else None
@@ -136,17 +151,51 @@ def _resolve(config, task, command, over):
     groups = tasks.groups(of)
     keys = {key.name: key for group in groups for key in group.keys}
 
-    given_over = over(chosen, groups, keys)
+    own = [key.name for group in tasks.load(chosen).KEYS for key in group.keys]
+    given_over = over(chosen, groups, own, keys)
     given = {}
     for path, texts in files:
         given.update(convert(path, texts, keys))
     given.update(given_over)
-    values = {**{name: key.default for name, key in keys.items()}, **given}
-    own = [key.name for group in tasks.load(chosen).KEYS for key in group.keys]
+    values = {**{name: key.default for name, key in keys.items()}, **_from_card(given, keys), **given}
     recipe = Recipe(chosen, values, keys, own, given, config)
     for one in of:
         tasks.load(one).check(recipe)
     return recipe
+
+
+def _from_card(given, keys):
+    """What the weights that a recipe starts from, or scores, say of their network and images.
+
+    Args:
+        given (dict): What file and command line say, which counts more.
+        keys (dict[str, Key]): The keys that there are.
+
+    Returns:
+        dict[str, object]: Value by key. Empty if there are no such weights, or they cannot be read: whoever opens them
+        says why.
+
+    Raises:
+        ValueError: A value is out of the key's bounds.
+    """
+    path = given.get("pretrained_from") or given.get("ckpt_path")
+    if path is None or not os.path.isfile(path):
+        return {}
+    from mindbyol.weights.files import read_card  # needs MindSpore, and imports the keys itself
+
+    try:
+        card = read_card(path)
+    except ValueError:
+        return {}
+    said = {name: getattr(card, name) for name in _OF_CARDS if name in keys and name not in given}
+    try:
+        values = {name: keys[name].convert(plain(value)) for name, value in said.items() if value is not None}
+    except (argparse.ArgumentTypeError, ValueError) as error:
+        raise ValueError(f"{path}: its model card: {error}") from None
+    followed = [f"{name} {plain(value)}" for name, value in values.items() if value != keys[name].default]
+    if followed:
+        logger.info(f"{path}: {', '.join(followed)}, as it was trained; recipe and flags would go over that")
+    return values
 
 
 def _first_parser(**options):
@@ -161,15 +210,16 @@ def _first_parser(**options):
     return parser
 
 
-def _parser(task, groups, command):
+def _parser(task, groups, own, command):
+    """Takes all keys of the groups, and shows those that mean something to this command of this task."""
     parser = _first_parser(
         description=f"These are the keys of the task `{task}`: {tasks.describe(task)} `--task TASK --help` shows those "
         "of another one. A flag goes over the recipe, the recipe over the default."
     )
     for group in groups:
-        shown = parser.add_argument_group(group.title, group.description)
+        section = parser.add_argument_group(group.title, group.description)
         for key in group.keys:
-            key.add_to(shown)
+            key.add_to(section, shown=key.name in own and not (command == "validate" and group.training_only))
     return parser
 
 

@@ -1,12 +1,12 @@
 """Recipes on disk: flat YAML, one key a flag, every value as the text that stands there."""
 
 import argparse
-import difflib
 import os
 
 import yaml
 
 from mindbyol.command import has_control_characters, quoted
+from mindbyol.config.other_words import nearest
 
 _LARGEST = 64 * 1024  # bytes; a long recipe has 5,000
 _DEEPEST = 3  # a mapping, a list, and in it a list a view
@@ -71,10 +71,28 @@ def convert(path, texts, keys):
     return values
 
 
-def nearest(key, keys, prefix=""):
-    """The end of a message about an unknown key: the one that it may have been meant for."""
-    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
-    return f"; nearest: {prefix}{near[0]}" if near else "; --help lists them all"
+def recipe_text(task, values, groups):
+    """A recipe as it is written down: grouped as in `--help`, under the groups' titles.
+
+    Args:
+        task (str): What its `task` says.
+        values (dict): Value by key, as `keys.plain` has it.
+        groups (list[Group]): The keys that are written, and their order.
+
+    Returns:
+        str: YAML that `read_recipe` reads.
+    """
+    blocks = [f"task: {task}\n"]
+    for group in groups:
+        lines = [_line(key.name, values[key.name]) for key in group.keys if key.name in values]
+        if lines:
+            blocks.append("".join([f"# {group.title.lower()}\n", *lines]))
+    return "\n".join(blocks)
+
+
+def _line(name, value):
+    in_brackets = None if isinstance(value, list) else False
+    return yaml.safe_dump({name: value}, default_flow_style=in_brackets, width=2**16)
 
 
 def _read_yaml(path):

@@ -21,6 +21,28 @@ def boolean(text):
     raise argparse.ArgumentTypeError(f"{quoted(text)} is neither true nor false")
 
 
+COLOURS = {"white": (255, 255, 255), "gray": (128, 128, 128), "black": (0, 0, 0)}
+
+
+def colour(text):
+    """A name of `COLOURS`, or red, green and blue, 0 to 255: `255,128,0`; those of a named colour become its name."""
+    name = text.strip().lower()
+    if name in COLOURS:
+        return name
+    parts = [part.strip() for part in name.split(",")]
+    if len(parts) != 3 or not all(_WHOLE.fullmatch(part) and len(part) < 4 and 0 <= int(part) <= 255 for part in parts):
+        raise argparse.ArgumentTypeError(
+            f"{quoted(text)} is no colour: {', '.join(COLOURS)}, or red, green and blue of 0 to 255, such as 255,128,0"
+        )
+    value = tuple(map(int, parts))
+    return next((name for name, known in COLOURS.items() if known == value), "{},{},{}".format(*value))
+
+
+def rgb(text):
+    """Red, green and blue, 0 to 255, of what `colour` gives."""
+    return COLOURS.get(text) or tuple(map(int, text.split(",")))
+
+
 def number(kind, minimum=None, maximum=None, above=None, below=None, why=None):
     """A parser for an int or float within bounds.
 

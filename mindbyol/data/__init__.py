@@ -3,16 +3,38 @@
 The functions here turn the recipe (see `config.parse_args`) into these objects.
 """
 
+from mindbyol.config.values import rgb
 from mindbyol.data.decode import DataError  # noqa: F401  (what a loader raises in the middle of a run)
 from mindbyol.data.loader import EvalLoader, LoaderSettings, PretrainLoader
 from mindbyol.data.one_view import OneViewTransform
 from mindbyol.data.sources import create_source
 from mindbyol.data.views import PER_VIEW, EvalTransform, TwoViewTransform
 
+LABELLED_FOLDERS = "put the images of each class into a folder, and set dataset: imagenet"
+
 
 def source_from_args(args, split, num_samples=None):
     """Opens a split of the recipe's data set; `num_samples` takes only so many images, evenly spaced."""
     return create_source(args.dataset, args.data_dir, split, args.dataset_download, num_samples)
+
+
+def find_labelled_splits(args):
+    """The splits of the recipe's data set that a backbone can be scored with: with labels, one class an image.
+
+    Args:
+        args (Recipe): With a `train_split` and a `val_split`, which are taken if they can be.
+
+    Returns:
+        dict[str, str]: Both keys and their values; empty where there are no such splits.
+    """
+    for splits in ((args.train_split, args.val_split), ("train", "val")):
+        try:
+            sources = [source_from_args(args, split) for split in splits]
+        except (OSError, ValueError):  # there is no such split
+            continue
+        if all(source.labels is not None and source.labels.ndim == 1 for source in sources):
+            return dict(zip(("train_split", "val_split"), splits))
+    return {}
 
 
 def two_view_transform_from_args(args):
@@ -52,7 +74,7 @@ def eval_loader_from_args(args, source, rank=0, ranks=1, transform=None):
 
 
 def loader_settings_from_args(args, rank=0, ranks=1, output_dir=None):
-    """Batch size, workers and what is done with bad images, as the recipe has them."""
+    """Batch size, workers, and what is done with bad and transparent images, as the recipe has them."""
     return LoaderSettings(
         args.batch_size,
         args.seed,
@@ -62,4 +84,5 @@ def loader_settings_from_args(args, rank=0, ranks=1, output_dir=None):
         args.worker_type,
         args.on_bad_image,
         output_dir,
+        rgb(args.background),
     )

@@ -19,15 +19,17 @@ class BadImages:
     Args:
         source (Source): Where the images are from.
         output_dir (str): Folder for `bad_images.txt`, one line an image: its name, a tab, and why. None writes none.
-        left_out (bool): Nothing takes the place of an unreadable image, and any number of them may be unreadable.
+        on_bad_image (str): As of `BatchMaker`. With "leave_out" nothing takes the place of an unreadable image; with
+            that and "skip_any" any number of them may be unreadable.
 
     Raises:
         ValueError: `bad_images.txt` is there, and is not a file.
     """
 
-    def __init__(self, source, output_dir, left_out=False):
+    def __init__(self, source, output_dir, on_bad_image="skip"):
         self._source = source
-        self._left_out = left_out
+        self._left_out = on_bad_image == "leave_out"
+        self._any_number = self._left_out or on_bad_image == "skip_any"
         self._reasons = {}
         self._file = None if output_dir is None else os.path.join(output_dir, "bad_images.txt")
         self._listed = set()
@@ -63,12 +65,12 @@ class BadImages:
             used[row] = index
             for bad, reason in reasons.items():
                 self._note(bad, printable(" ".join(reason.split())))
-        if not self._left_out and len(self._reasons) > max(1, LIMIT * len(self._source)):
+        if not self._any_number and len(self._reasons) > max(1, LIMIT * len(self._source)):
             names = [f"{self._source.name(index)} ({reason})" for index, reason in self._reasons.items()]
             more = f" and {len(names) - 10} more" if len(names) > 10 else ""
             raise DataError(
-                f"dataset: {len(names)} of {self._source.description} cannot be read, more than {LIMIT:.0%}; mend "
-                "or remove them: "
+                f"dataset: {len(names)} of {self._source.description} cannot be read, more than {LIMIT:.0%}; mend or "
+                "remove them, or let others take the place of any number with on_bad_image skip_any: "
                 f"{', '.join(names[:10])}{more}{f'; all are in {self._file}' if self._file else ''}"
             )
         return used

@@ -14,6 +14,8 @@ cv2.setNumThreads(0)  # The loader's workers are the parallelism.
 MAX_PIXELS = 178_956_970  # Of an image; the number above which Pillow refuses, too. Decoded, 537 MB.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # Pillow's, from half of that on.
 
+WHITE = (255, 255, 255)
+
 _READ_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # OpenCV 4.11 and newer.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # Markers of the segment that holds the size.
 
@@ -26,14 +28,15 @@ class BadImage(DataError):
     """An image that cannot be read or decoded."""
 
 
-def decode(item):
+def decode(item, background=WHITE):
     """Decodes an image file; an array passes through.
 
-    Gray, palette, transparent (the alpha channel is dropped), CMYK and 16-bit images become 8-bit RGB, and the
-    orientation in the EXIF data is applied.
+    Gray, palette, CMYK and 16-bit images become 8-bit RGB, and the orientation in the EXIF data is applied. What is
+    transparent is laid on a background. Of an animation the first picture is taken.
 
     Args:
         item (bytes or numpy.ndarray): A whole image file, or uint8 RGB pixels, shape (height, width, 3).
+        background (tuple[int, int, int]): RGB, 0 to 255, seen through transparent pixels.
 
     Returns:
         numpy.ndarray: uint8, shape (height, width, 3), RGB.
@@ -48,9 +51,13 @@ def decode(item):
     # libjpeg fills what is missing with gray instead of failing. The end of an embedded thumbnail does not count.
     if item[:2] == b"\xff\xd8" and item.rfind(b"\xff\xd9", len(item) // 2) < 0:
         raise BadImage("the JPEG file is cut off")
-    width, height = _size(item)
+    width, height, may_be_transparent = _header(item)
     if width * height > MAX_PIXELS:
         raise BadImage(f"{width} x {height} are more than {MAX_PIXELS:,} pixels; make the image smaller")
+    if may_be_transparent:
+        image = _composited(item, background)
+        if image is not None:
+            return image
     encoded = np.frombuffer(item, np.uint8)
     try:
         if _READ_RGB is not None:
@@ -63,21 +70,54 @@ def decode(item):
     return _decode_with_pillow(item) if image is None else image
 
 
-def _size(data):
-    """Width and height as the header states them; (0, 0) if there is no header that is understood."""
+def _header(data):
+    """Width and height as the header states them, (0, 0) if none is understood; and whether there may be an alpha."""
     if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+        size = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+        return *size, _png_may_be_transparent(data)
     if data[:2] == b"\xff\xd8":
         size = _jpeg_size(data)
         if size is not None:
-            return size
+            return *size, False
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return image.size
+            return *image.size, "A" in image.mode or "a" in image.mode or "transparency" in image.info
     except Image.DecompressionBombError as error:
         raise BadImage(f"more than {MAX_PIXELS:,} pixels; make the image smaller") from error
     except Exception:  # Pillow's parsers again; decoding will tell what is wrong.
-        return 0, 0
+        return 0, 0, False
+
+
+def _png_may_be_transparent(data):
+    """Whether a PNG has an alpha channel, or a chunk that makes some of its colours transparent."""
+    if len(data) > 25 and data[25] & 4:  # type of the colours: 4 and 6 are those with alpha
+        return True
+    place = 33  # behind the header
+    for _ in range(1000):  # chunks in front of the pixels; files have some ten
+        kind = data[place + 4 : place + 8]
+        if kind in (b"tRNS", b"IDAT", b""):
+            return kind == b"tRNS"
+        place += 12 + int.from_bytes(data[place : place + 4], "big")
+    return True
+
+
+def _composited(data, background):
+    """What is transparent, laid on a background: alpha times its colour and the rest of the background's, rounded.
+
+    Returns:
+        numpy.ndarray: As of `decode`; None if every pixel is opaque, or Pillow cannot decode it. Such an image is
+        decoded as one without alpha, where its faults are named.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image = ImageOps.exif_transpose(image).convert("RGBA")
+            if image.getchannel("A").getextrema()[0] == 255:
+                return None
+            below = Image.new("RGB", image.size, background)
+            below.paste(image, mask=image)
+            return np.array(below)
+    except Exception:  # whatever a damaged file makes Pillow's parsers raise
+        return None
 
 
 def _jpeg_size(data):

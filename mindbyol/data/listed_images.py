@@ -64,30 +64,42 @@ def lines_of(path):
 def check_there(root, names, listed_in, what="images"):
     """Are all files that a list names in the folder?
 
-    Each folder is read once, which takes less time than asking for each file.
-
     Args:
         root (Path): Folder that the names are relative to.
-        names (iterable[str]): Paths of the files.
+        names (sequence[str]): Paths of the files.
         listed_in (Path): The list, for the message.
         what (str): What the files are, for the message.
 
     Raises:
         FileNotFoundError: Some are not; the message has their number and the first ten.
     """
-    folders, missing = {}, []
+    gone = missing(root, names)
+    if gone:
+        raise FileNotFoundError(
+            f"data_dir: {len(gone)} of the {what} that {listed_in} names are not in {root}: {some(gone)}; put them "
+            "there, or mend the list"
+        )
+
+
+def missing(root, names):
+    """The names that a folder does not have; each folder in it is read once, which is faster than to ask for each file.
+
+    Args:
+        root (Path): Folder that the names are relative to.
+        names (iterable[str]): Paths of files.
+
+    Returns:
+        list[str]: In the order of the names.
+    """
+    folders, gone = {}, []
     for name in names:
         folder, file = os.path.split(name)
         if folder not in folders:
             path = os.path.join(root, folder)
             folders[folder] = frozenset(os.listdir(path)) if os.path.isdir(path) else frozenset()
         if file not in folders[folder]:
-            missing.append(name)
-    if missing:
-        raise FileNotFoundError(
-            f"data_dir: {len(missing)} of the {what} that {listed_in} names are not in {root}: {some(missing)}; put "
-            "them there, or mend the list"
-        )
+            gone.append(name)
+    return gone
 
 
 def some(names):

@@ -11,12 +11,12 @@ import numpy as np
 
 from mindbyol.data.bad_images import BadImages
 from mindbyol.data.batch import Batch, BatchLayout
-from mindbyol.data.decode import DataError
+from mindbyol.data.decode import WHITE, DataError
 from mindbyol.data.keyed_random import permutation
 from mindbyol.data.worker_processes import ProcessWorkers
 from mindbyol.data.workers import WORKER_TYPES, BatchMaker, ThreadWorkers, default_workers
 
-ON_BAD_IMAGE = ("skip", "stop", "leave_out")
+ON_BAD_IMAGE = ("skip", "skip_any", "stop", "leave_out")
 PREFETCH = 3  # Batches in the making or waiting.
 TIMEOUT = 300.0  # Seconds without any progress after which the workers are taken to hang.
 
@@ -32,9 +32,11 @@ class LoaderSettings:
         ranks (int): Number of processes that share the images.
         num_parallel_workers (int): Threads or processes that read images; by default as many as suit the machine.
         worker_type (str): "thread" or "process".
-        on_bad_image (str): "skip" replaces an unreadable image by the next one of the source, "stop" raises, and
-            "leave_out" leaves a row that does not count, which only evaluations can do.
+        on_bad_image (str): "skip" replaces an unreadable image by the next one of the source and raises when they are
+            more than 1%, "skip_any" replaces any number, "stop" raises at the first, and "leave_out" leaves a row that
+            does not count, which only evaluations can do.
         output_dir (str): Folder for `bad_images.txt`; None writes none.
+        background (tuple[int, int, int]): What is seen through transparent pixels; see `decode.decode`.
 
     Raises:
         ValueError: A value is out of range.
@@ -48,6 +50,7 @@ class LoaderSettings:
     worker_type: str = "thread"
     on_bad_image: str = "skip"
     output_dir: Optional[str] = None
+    background: tuple = WHITE
 
     def __post_init__(self):
         for key in ("batch_size", "ranks", "num_parallel_workers"):
@@ -73,9 +76,8 @@ class _Loader:
         self.source = source
         self.transform = transform
         self.settings = settings
-        self._maker = BatchMaker(source, transform, settings.seed, settings.on_bad_image)
-        left_out = settings.on_bad_image == "leave_out"
-        self._bad_images = BadImages(source, settings.output_dir, left_out)
+        self._maker = BatchMaker(source, transform, settings.seed, settings.on_bad_image, settings.background)
+        self._bad_images = BadImages(source, settings.output_dir, settings.on_bad_image)
 
     def batches(self):
         """Yields the batches (Batch), in order."""

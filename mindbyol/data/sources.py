@@ -25,6 +25,7 @@ from mindbyol.data.file_index import index_images
 from mindbyol.data.idx_files import IdxFiles
 from mindbyol.data.image_list import index_list
 from mindbyol.data.linear_sets import LINEAR_SETS, index_linear_set
+from mindbyol.data.listed_images import check_there, missing
 from mindbyol.data.mindrecord import MindRecordFiles
 from mindbyol.data.names import printable
 from mindbyol.data.transfer_sets import TRANSFER_SETS, index_transfer_set
@@ -202,7 +203,7 @@ def fingerprint(source, sample=1000):
     """
     names, contents = hashlib.sha256(), hashlib.sha256()
     chosen = np.arange(min(len(source), sample)) * len(source) // min(len(source), sample)
-    for index in range(len(source)) if _path(source, 0) else chosen.tolist():
+    for index in range(len(source)) if are_files(source) else chosen.tolist():
         names.update(source.name(index).encode() + b"\n")
     for index in chosen.tolist():
         path = _path(source, index)
@@ -212,6 +213,11 @@ def fingerprint(source, sample=1000):
             contents.update(b"%d\n" % (os.path.getsize(path) if os.path.exists(path) else -1))
     labels = hashlib.sha256(b"" if source.labels is None else np.ascontiguousarray(source.labels))
     return {"names": names.hexdigest(), "contents": contents.hexdigest(), "labels": labels.hexdigest()}
+
+
+def are_files(source):
+    """Whether each image of a source is a file of its own."""
+    return _path(source, 0) is not None
 
 
 def _path(source, index):
@@ -250,13 +256,18 @@ def _open_imagenet(data_dir, split):
 
 def _open_list(data_dir, split, list_file):
     index = index_list(data_dir, list_file.name)
-    roots = [root for root in (data_dir, data_dir / split) if (root / index[0]).is_file()]
-    if not roots:
+    names = [index[number] for number in range(len(index))]
+    roots = data_dir, data_dir / split
+    root = next((root for root in roots if (root / names[0]).is_file()), None)
+    if root is None:  # damaged, or of another folder: the one that has more of the images is meant
+        root = min(roots, key=lambda root: len(missing(root, names)))
+    check_there(root, names, list_file)
+    if not (root / names[0]).is_file():
         raise FileNotFoundError(
-            f"data_dir: {printable(index[0])}, the first image of {list_file}, is no file in {data_dir} or "
+            f"data_dir: {printable(names[0])}, the first image of {list_file}, is no file in {data_dir} or "
             f"{data_dir / split}; mend the list, or put the images there"
         )
-    return ImageFiles(roots[0], index, f"imagenet {split} ({list_file.name})")
+    return ImageFiles(root, index, f"imagenet {split} ({list_file.name})")
 
 
 def _open_folder(data_dir, split):

@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 
-from mindbyol.data.decode import BadImage, DataError, decode
+from mindbyol.data.decode import WHITE, BadImage, DataError, decode
 
 WORKER_TYPES = ("thread", "process")
 _MOST_REPLACEMENTS = 100
@@ -20,14 +20,15 @@ class BatchMaker:
         source (Source): Where the images are from; see `sources`.
         transform (callable): What becomes of an image; see `views`.
         seed (int): Seed of the run.
-        on_bad_image (str): At an unreadable image, "skip" takes the next readable one of the source, with its target,
-            "leave_out" leaves a row of zeros, and "stop" raises.
+        on_bad_image (str): At an unreadable image, "skip" and "skip_any" take the next readable one of the source,
+            with its target, "leave_out" leaves a row of zeros, and "stop" raises.
+        background (tuple[int, int, int]): Of transparent images; see `decode.decode`.
 
     Raises:
         ValueError: The transform needs targets, and the source has none.
     """
 
-    def __init__(self, source, transform, seed, on_bad_image):
+    def __init__(self, source, transform, seed, on_bad_image, background=WHITE):
         if transform.takes_target and not hasattr(source, "target"):
             raise ValueError(
                 f"dataset: {source.description} have no targets, such as masks or boxes, which "
@@ -37,6 +38,7 @@ class BatchMaker:
         self._transform = transform
         self._seed = seed
         self._on_bad_image = on_bad_image
+        self._background = background
 
     def fill(self, arrays, first_row, epoch, indices):
         """Writes what becomes of the images `indices` to the rows from `first_row` on.
@@ -60,7 +62,7 @@ class BatchMaker:
         replaced = []
         for row, index in enumerate(indices, first_row):
             out = {name: array[row, ...] for name, array in arrays.items()}
-            used, given, reasons = self._read(index)
+            used, given, reasons = self.read(index)
             if given is None:
                 for sample in out.values():
                     sample[...] = 0
@@ -70,8 +72,19 @@ class BatchMaker:
                 replaced.append((row, used, reasons))
         return replaced
 
-    def _read(self, index):
-        """Index of the first image from `index` on that can be read, what the transform gets of it, and `reasons`."""
+    def read(self, index):
+        """Reads an image, or what takes its place.
+
+        Args:
+            index (int): Index of the image in the source.
+
+        Returns:
+            tuple[int, tuple or None, dict[int, str]]: Index of the first image from `index` on that can be read, what
+            the transform gets of it, and why those before it cannot; -1 and None for one that is left out.
+
+        Raises:
+            BadImage: As of `fill`.
+        """
         reasons = {}
         for step in range(_MOST_REPLACEMENTS):
             candidate = (index + step) % len(self._source)
@@ -92,7 +105,7 @@ class BatchMaker:
 
     def _given(self, index):
         """The pixels of an image, and its target where the transform takes one."""
-        image = decode(self._source[index])
+        image = decode(self._source[index], self._background)
         return (image, self._source.target(index)) if self._transform.takes_target else (image,)
 
 

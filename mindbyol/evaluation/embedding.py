@@ -13,6 +13,7 @@ import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -27,6 +28,20 @@ logger = logging.getLogger(__name__)
 
 PART = 2048  # images, about
 _DAMAGES = (zipfile.BadZipFile, ValueError, KeyError, EOFError)  # What reading a damaged part raises.
+
+
+class Written(NamedTuple):
+    """What is in the file of features.
+
+    Attributes:
+        rows (int): Images.
+        width (int): Numbers an image.
+        left_out (int): Images that could not be read, of which there is no row.
+    """
+
+    rows: int
+    width: int
+    left_out: int
 
 
 def prepare(subject, crop_pct=0.875):
@@ -85,11 +100,12 @@ class Embedding:
         transform (EvalTransform): What becomes of an image.
         output (Path): File to write: .npz (`features` (N, F) float32, `names` (N,)), .csv or .parquet.
         identity (str): What the features depend on beside the images, such as the digest of the weights.
-        settings (LoaderSettings): Batch size, ranks and workers. Images that cannot be read are left out.
+        settings (LoaderSettings): Batch size, ranks, workers and background. Images that cannot be read are left out,
+            unless `on_bad_image` is "stop".
 
     Raises:
         ValueError: The kind of file is unknown, needs a package that is missing, or unfinished parts of other weights
-            or settings lie beside `output`. (Those of images that have changed since are removed.)
+            or settings lie beside `output`. (Parts with images that have changed since are removed.)
     """
 
     def __init__(self, source, transform, output, identity, settings):
@@ -105,12 +121,14 @@ class Embedding:
         self.part_size = max(1, PART // self.batch_size) * self.batch_size
         self.parts = math.ceil(len(source) / self.part_size)
         # Ranks share the parts here, so that a loader has all the images that it is given.
-        alone = {"rank": 0, "ranks": 1, "num_parallel_workers": settings.workers, "on_bad_image": "leave_out"}
-        self._loader_settings = replace(settings, **alone)
+        alone = {"rank": 0, "ranks": 1, "num_parallel_workers": settings.workers}
+        at_bad = "stop" if settings.on_bad_image == "stop" else "leave_out"
+        self._loader_settings = replace(settings, **alone, on_bad_image=at_bad)
         self.folder = self.output.with_name(self.output.name + ".parts")
         # A part's name says what it was made from.
-        self._settings = hashlib.sha256(f"{identity} {self.part_size}".encode()).hexdigest()[:12]
-        self._images = _digest(source)
+        made_with = f"{identity} {settings.background} {self.part_size}"
+        self._settings = hashlib.sha256(made_with.encode()).hexdigest()[:12]
+        self._images = [_digest(source, self._range(part)) for part in range(self.parts)]
         self._open_folder()
 
     def _open_folder(self):
@@ -120,13 +138,17 @@ class Embedding:
         left = list(self.folder.glob("*.npz"))
         if any(file.name.split("-")[0] != self._settings for file in left):
             raise ValueError(
-                f"{self.folder}: holds unfinished features of other weights, size, crop or batch size; finish those "
-                "first, write to another file, or delete the folder"
+                f"{self.folder}: holds unfinished features of other weights, size, crop, background or batch size; "
+                "finish those first, write to another file, or delete the folder"
             )
-        stale = [file for file in left if file.name.split("-")[1] != self._images]
+        wanted = {self._file(part) for part in range(self.parts)}
+        stale = [file for file in left if file not in wanted]
         if stale:
             logger.warning(
-                "The images have changed since %d parts of %s were made: starting anew", len(stale), self.folder
+                "images have changed since they were embedded: %d of %d parts in %s are made anew",
+                len(stale),
+                len(left),
+                self.folder,
             )
         for file in stale:
             file.unlink(missing_ok=True)  # another rank may have been faster
@@ -134,6 +156,10 @@ class Embedding:
             self._drop_unless_whole(self._file(part))
         if self.rank == 0:
             (self.folder / "joining").unlink(missing_ok=True)  # left by a run that was killed
+
+    def _range(self, part):
+        """The indices of a part's images."""
+        return range(len(self.source))[part * self.part_size : (part + 1) * self.part_size]
 
     def _drop_unless_whole(self, file):
         """Removes a part that was cut off, or in which images are missing: they may be readable by now."""
@@ -151,7 +177,7 @@ class Embedding:
                 file.unlink()
 
     def _file(self, part):
-        return self.folder / f"{self._settings}-{self._images}-{part:06d}.npz"
+        return self.folder / f"{self._settings}-{self._images[part]}-{part:06d}.npz"
 
     def run(self, extractor, progress=True):
         """Computes this rank's share of what is missing; joins the parts if none is missing any more.
@@ -161,14 +187,15 @@ class Embedding:
             progress (bool): Show a progress bar.
 
         Returns:
-            bool: Whether `output` was written; if not, other ranks are still at it.
+            Written or None: What was written to `output`; None if other ranks are still at it.
 
         Raises:
-            DataError: No image can be read, features are not finite, or a part was damaged since it was written.
+            DataError: No image can be read, or one cannot and that is to stop it; features are not finite, or a part
+                was damaged since it was written.
             OSError: A file cannot be written.
         """
         todo = [part for part in range(self.rank, self.parts, self.ranks) if not self._file(part).exists()]
-        indices = [np.arange(len(self.source))[p * self.part_size : (p + 1) * self.part_size] for p in todo]
+        indices = [np.array(self._range(part)) for part in todo]
         if todo:
             subset = Subset(self.source, np.concatenate(indices))
             loader = EvalLoader(subset, self.transform, self._loader_settings)
@@ -177,13 +204,13 @@ class Embedding:
                 for part, expected in zip(todo, indices):
                     self._write_part(part, rows, math.ceil(len(expected) / self.batch_size))
         if not all(self._file(part).exists() for part in range(self.parts)):
-            return False
+            return None
         return self._join()
 
     def _write_part(self, part, rows, batches):
         features, names = zip(*(next(rows) for _ in range(batches)))
         names = np.array(sum(names, []), dtype=np.str_)
-        asked = min(self.part_size, len(self.source) - part * self.part_size)
+        asked = len(self._range(part))
         with replacing(self._file(part)) as beside, open(beside, "wb") as file:
             np.savez(file, features=np.concatenate(features), names=names, left_out=asked - len(names))
 
@@ -191,24 +218,29 @@ class Embedding:
         try:
             os.close(os.open(self.folder / "joining", os.O_CREAT | os.O_EXCL))
         except FileExistsError:
-            return False  # another rank is at it
+            return None  # another rank is at it
         parts = [self._file(part) for part in range(self.parts)]
         left_out = sum(int(count) for (count,) in _read(parts, "left_out"))
         if left_out == len(self.source):
             shutil.rmtree(self.folder)
             raise DataError(f"data_dir: none of {self.source.description} can be read; are they images?")
-        if left_out:
-            logger.warning("%d of %d images cannot be read and are left out", left_out, len(self.source))
         with replacing(self.output) as beside:
-            _JOIN[self.output.suffix](beside, parts)
+            width = _JOIN[self.output.suffix](beside, parts)
         shutil.rmtree(self.folder)
-        return True
+        if left_out:
+            logger.warning(
+                "%d of %d images cannot be read and %s left out",
+                left_out,
+                len(self.source),
+                "is" if left_out == 1 else "are",
+            )
+        return Written(len(self.source) - left_out, width, left_out)
 
 
-def _digest(source):
-    """Names, sizes and times of the images, in short."""
+def _digest(source, indices):
+    """Names, sizes and times of some images, in short."""
     sha = hashlib.sha256()
-    for index in range(len(source)):
+    for index in indices:
         try:
             status = os.stat(source.path(index))
             state = f"{status.st_size} {status.st_mtime_ns}"
@@ -243,7 +275,10 @@ def _check_rows(features, names):
 
 
 def _join_npz(path, parts):
-    """An .npz like np.savez's, written without holding it in memory: the sizes are known before the rows."""
+    """An .npz like np.savez's, written without holding it in memory: the sizes are known before the rows.
+
+    As its likes it returns the width of the rows.
+    """
     rows, width, letters = 0, 0, 1
     for features, names in _read(parts, "features", "names"):
         rows, width = rows + len(features), features.shape[1]
@@ -258,6 +293,7 @@ def _join_npz(path, parts):
                 np.lib.format.write_array_header_1_0(file, header)
                 for features, names in _read(parts, "features", "names"):
                     file.write((features if entry == "features" else names).astype(dtype).tobytes())
+    return width
 
 
 def _join_csv(path, parts):
@@ -269,6 +305,7 @@ def _join_csv(path, parts):
             if number == 0:
                 writer.writerow(["name", *(f"f{column}" for column in range(features.shape[1]))])
             writer.writerows([name, *map(repr, row)] for name, row in zip(names, features.tolist()))
+    return features.shape[1]
 
 
 def _join_parquet(path, parts):
@@ -280,6 +317,7 @@ def _join_parquet(path, parts):
             table = pyarrow.table({"name": names.tolist(), "features": values})
             writer = writer or parquet.ParquetWriter(path, table.schema)
             writer.write_table(table)
+        return features.shape[1]
     finally:
         if writer:
             writer.close()

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+import mindspore as ms
 from mindspore import Tensor, nn
 
 from mindbyol.byol import Normalize
@@ -9,7 +10,7 @@ from mindbyol.data.loader import share
 
 
 class FeatureExtractor(nn.Cell):
-    """uint8 images to features, with the running statistics of batch norm.
+    """uint8 images to float32 features, with the running statistics of batch norm.
 
     Args:
         backbone (Cell): See `backbones.create_backbone`; or another network of normalised images, (N, 3, H, W) to
@@ -24,7 +25,7 @@ class FeatureExtractor(nn.Cell):
         self.set_train(False)
 
     def construct(self, images):
-        return self.backbone(self.normalize(images))
+        return self.backbone(self.normalize(images)).astype(ms.float32)
 
 
 def pixels(images):

@@ -51,23 +51,32 @@ def check_data(recipe, sources):
         ValueError: There are no labels, the classes are not the same, or the bank is too small.
     """
     bank, queries = sources["bank"], sources["queries"]
-    for source in (bank, queries):
-        if source.labels is None:
-            raise ValueError(f"dataset: {source.description}: no labels to score with")
-        if source.labels.ndim > 1:
-            raise ValueError(f"dataset: {source.description} has several classes an image; kNN needs one: use task svm")
+    check_classes(bank, queries)
     if recipe.train_split == recipe.val_split:
         logger.warning(f"val_split: {recipe.val_split} is the bank, too: every image finds itself")
-    if bank.class_names != queries.class_names:
-        raise ValueError(
-            f"dataset: the classes of {bank.description} and of {queries.description} are not the same: "
-            "equal numbers would not mean equal classes"
-        )
     ks = possible_ks(recipe.knn_k, len(bank))
     if not ks:
         raise ValueError(f"knn_k: {min(recipe.knn_k)} neighbours asked for, but the bank has {len(bank)} images")
     if len(ks) < len(set(recipe.knn_k)):
         logger.warning(f"knn_k: the bank has {len(bank)} images, so only k = {ks} are scored")
+
+
+def check_classes(bank, queries):
+    """Makes sure that images of one source can vote on those of another one.
+
+    Raises:
+        ValueError: There are no labels, there are several an image, or the classes are not the same.
+    """
+    for source in (bank, queries):
+        if source.labels is None:
+            raise ValueError(f"dataset: {source.description}: no labels to score with")
+        if source.labels.ndim > 1:
+            raise ValueError(f"dataset: {source.description} has several classes an image; kNN needs one: use task svm")
+    if bank.class_names != queries.class_names:
+        raise ValueError(
+            f"dataset: the classes of {bank.description} and of {queries.description} are not the same: "
+            "equal numbers would not mean equal classes"
+        )
 
 
 def possible_ks(ks, bank_size):
@@ -76,9 +85,23 @@ def possible_ks(ks, bank_size):
 
 
 def run(recipe, subject, sources, tools):
-    """Yields `knn{k}_top1` and `knn{k}_top5` for each k, in percent; each rank scores its share of the queries."""
-    bank, bank_labels = tools.features(subject, sources["bank"])
-    queries, labels = tools.features(subject, sources["queries"])
+    """Yields `knn{k}_top1` and `knn{k}_top5` for each k, in percent."""
+    bank = tools.features(subject, sources["bank"])
+    yield from vote(recipe, tools, bank, tools.features(subject, sources["queries"]))
+
+
+def vote(recipe, tools, bank, queries):
+    """The scores of queries by a bank: see `run`. Each rank scores its share of the queries.
+
+    Args:
+        recipe (Recipe): `knn_k` and `knn_temperature` count.
+        tools (Tools): Of the evaluation.
+        bank, queries (tuple[ndarray, ndarray]): Features and labels, (N, F) and (N,).
+
+    Yields:
+        tuple[str, float]: Name and score.
+    """
+    (bank, bank_labels), (queries, labels) = bank, queries
     knn = WeightedKNN(possible_ks(recipe.knn_k, len(bank)), recipe.knn_temperature).fit(bank, bank_labels)
     mine = tools.share(len(queries))
     correct = knn.correct(queries[mine], labels[mine])

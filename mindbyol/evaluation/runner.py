@@ -12,9 +12,10 @@ A protocol is a module of this folder with
 import logging
 
 from mindbyol import runtime
-from mindbyol.data import source_from_args
+from mindbyol.data import LABELLED_FOLDERS, source_from_args
 from mindbyol.evaluation import feature_files, results, subjects
 from mindbyol.evaluation.tools import Tools
+from mindbyol.next_command import embedding, typed
 from mindbyol.terminal import setup_logging
 
 logger = logging.getLogger(__name__)
@@ -42,12 +43,13 @@ class Evaluation:
             feature_files.check_folder(recipe.features_dir)
         self.world = runtime.setup_for(recipe)
         setup_logging(rank=self.world.rank)
+        if recipe.dataset == "folder":  # whatever its splits are called
+            raise ValueError(_unlabelled(recipe, recipe.data_dir))
         roles = protocol.splits(recipe)
         scored = list(roles)[-1]
-        self.sources = {
-            role: source_from_args(recipe, split, None if role == scored else recipe.num_samples)
-            for role, split in roles.items()
-        }
+        self.sources = {}
+        for role, split in roles.items():
+            self.sources[role] = _open_labelled(recipe, split, None if role == scored else recipe.num_samples)
         protocol.check_data(recipe, self.sources)
         self.subjects = subjects.open_all(recipe)
         for subject in self.subjects if hasattr(protocol, "check_subject") else ():
@@ -74,3 +76,20 @@ class Evaluation:
                 results.add(self.recipe.results, added)
             records += added
         return records
+
+
+def _open_labelled(recipe, split, num_samples):
+    source = source_from_args(recipe, split, num_samples)
+    if source.labels is None and not hasattr(source, "target"):
+        raise ValueError(_unlabelled(recipe, source.description))
+    return source
+
+
+def _unlabelled(recipe, what):
+    """What to do with images without labels, in a line."""
+    embed = embedding(recipe, recipe.ckpt_path or "CHECKPOINT", "features.npz")
+    show = typed("map", recipe.ckpt_path or "CHECKPOINT", "--data_dir", recipe.data_dir)
+    return (
+        f"dataset: {what}: no labels to score with; to use the features: `{embed}`, and `{show}` shows neighbours; or "
+        f"{LABELLED_FOLDERS}"
+    )

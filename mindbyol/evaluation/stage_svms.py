@@ -42,6 +42,10 @@ KEYS = (
 def check(recipe):
     """Everything that can be wrong without the data; a ValueError names the key."""
     check_images(recipe)
+    if len(set(recipe.svm_costs)) < len(recipe.svm_costs):
+        raise ValueError(
+            f"svm_costs: {' '.join(f'{cost:g}' for cost in recipe.svm_costs)} has a number twice; drop one"
+        )
     if recipe.train_split == recipe.val_split:
         raise ValueError(f"val_split: {recipe.val_split} is train_split, too; score other images than are learned from")
 

@@ -69,7 +69,7 @@ def open_trained(recipe, path):
     Raises:
         FileNotFoundError, ValueError: See `weights.subject.open_subject`.
     """
-    subject = open_subject(path, recipe.model, recipe.image_resize)
+    subject = open_subject(path, recipe.model if "model" in recipe.given else None, recipe.image_resize)
     card = subject.card
     logger.info(f"{path}: {subject.found}")
     for key in ("stem", "padding", "stages", "mean", "std"):

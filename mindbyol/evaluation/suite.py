@@ -7,6 +7,7 @@ What is done lies in `suite_dir`, so that the same command goes on where it was 
     RECIPE-DIGEST/          the run of a recipe that trains classifiers, one for each weights and settings
     scores.jsonl            every score; see `results`
     tables.md, tables.json  the scores in tables, published ones beside them; see `tables`
+    report.html             the same as a page; see `reports.report`
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from mindbyol.config.common import BACKBONE, DATASET, SYSTEM
 from mindbyol.config.keys import Changes, Group, Key, path
 from mindbyol.evaluation import results, runner, tables
 from mindbyol.files import replacing
+from mindbyol.reports import report
 from mindbyol.terminal import setup_logging
 from mindbyol.training.log import NonFiniteLoss
 from mindbyol.training.loop import Run
@@ -79,7 +81,8 @@ class Evaluation:
         self.protocols = [Protocol(recipe, *both) for both in zip(recipe.protocols, recipe.folders)]
         self.world = runtime.setup_for(recipe)
         setup_logging(rank=self.world.rank)
-        self.digest = open_subject(recipe.ckpt_path, recipe.model if "model" in recipe.given else None).digest
+        subject = open_subject(recipe.ckpt_path, recipe.model if "model" in recipe.given else None)
+        self.digest = subject.digest
         self.folder = Path(recipe.suite_dir)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +93,7 @@ class Evaluation:
         for protocol in self.protocols:
             self.done[protocol.name] = self._scores_of(protocol)
             if not self.done[protocol.name]:
-                protocol.open(self.world, self.digest)
+                protocol.open(self.world, subject)
         missing = {protocol.name: protocol.missing for protocol in self.protocols if protocol.missing}
         for name, why in missing.items():
             logger.warning(f"{name} is left out: {why}")
@@ -113,6 +116,7 @@ class Evaluation:
                     self._write_tables()
         if self.world.rank == 0:
             logger.info(f"{self.folder / 'tables.md'}:\n\n{self._write_tables()}")
+            report.at_end(self.folder)
 
     def _scores_of(self, protocol):
         """The scores of a protocol that an earlier run left: those of the same weights and settings."""
@@ -169,19 +173,21 @@ class Protocol:
         flags = {**self._flags, "ckpt_path": ckpt_path, "features_dir": folder / "features"}
         flags["results"] = folder / "scores.jsonl"
         if command == "train":
-            flags.update(ckpt_save_dir=folder / (run_name or self.name), resume="auto")
+            flags.update(ckpt_save_dir=folder / (run_name or self.name), resume="auto", report=False)
         return parse_args([text for key, value in flags.items() for text in (f"--{key}", str(value))], command)
 
-    def open(self, world, weights):
+    def open(self, world, subject):
         """Opens data and weights; what is wrong with them leaves the protocol out.
 
         Args:
             world (World): Devices that work together.
-            weights (str): Digest of the backbone: a run goes on only with the weights and settings that it began with.
+            subject (Subject): The backbone. A run goes on only with the weights and settings that it began with.
         """
         try:
             if self._trains:
-                made_of = json.dumps([weights, self._run_recipe.that_change_results()], sort_keys=True)
+                if hasattr(self._module, "check_subject"):
+                    self._module.check_subject(self._run_recipe, subject)
+                made_of = json.dumps([subject.digest, self._run_recipe.that_change_results()], sort_keys=True)
                 run_name = f"{self.name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
                 self._run_recipe = self._parse("train", self._suite.ckpt_path, run_name)
                 Plan(self._run_recipe, len(self._module.Training(self._run_recipe, world).source), world.ranks)

@@ -18,6 +18,12 @@ from mindbyol.evaluation.features import FeatureExtractor, extract, in_memory, p
 
 logger = logging.getLogger(__name__)
 
+_ROUNDING = 1e-6  # of float32, relative
+
+
+class Constant(RuntimeError):
+    """All images have the same features."""
+
 
 class Tools:
     """Features, each computed once, and what several ranks need to share work.
@@ -55,6 +61,7 @@ class Tools:
 
         Raises:
             NonFinite: Some are NaN or infinite.
+            Constant: They are the same for all images.
             OSError: They cannot be kept in `features_dir`.
         """
         if subject is not self._subject:
@@ -66,7 +73,7 @@ class Tools:
             if name not in self._extractors:
                 self._extractors[name] = _extractor(subject, read_out)
             loader = eval_loader_from_args(self._recipe, source, self._world.rank, self._world.ranks, transform)
-            parts = _finite(extract(self._extractors[name], loader, self._communicator.gather), subject, source)
+            parts = _telling(extract(self._extractors[name], loader, self._communicator.gather), subject, source)
             if self._recipe.features_dir:
                 features, images = self._on_disk(self._facts(subject, source, transform, name), len(source), parts)
             else:
@@ -88,6 +95,7 @@ class Tools:
             "std": list(map(float, subject.std)),
             "images": {"count": len(source), **fingerprint(source)},
             "on_bad_image": self._recipe.on_bad_image,
+            "background": self._recipe.background,
             "transform": _identity(transform),
             "read_out": read_out,
             "mindbyol": mindbyol.__version__,
@@ -169,14 +177,27 @@ def _identity(transform):
     return f"{type(transform).__name__}({', '.join(public)})"
 
 
-def _finite(parts, subject, source):
-    """The parts of `extract`, up to an error at their end: NaN is near to nothing and would be scored, as 0 %."""
-    bad = 0
+def _telling(parts, subject, source):
+    """The parts of `extract`, up to an error at their end if they tell nothing: a score would be one of a guess.
+
+    NaN is near to nothing. Features are equal when they differ by rounding alone.
+    """
+    bad, first, equal = 0, None, len(source) > 1
     for part in parts:
-        bad += np.count_nonzero(~np.isfinite(part[1]).all(1))
+        features = part[1]
+        bad += np.count_nonzero(~np.isfinite(features).all(1))
+        if equal and len(features):
+            first = features[0].copy() if first is None else first
+            equal = np.abs(features - first).max() <= _ROUNDING * np.abs(first).max()
         yield part
+    what = f"ckpt_path: the {subject.name} features of"
     if bad:
         raise NonFinite(
-            f"ckpt_path: the {subject.name} features of {bad} of {source.description} are NaN or infinite, so there is "
-            "no score: the weights are not those of a healthy run"
+            f"{what} {bad} of {source.description} are NaN or infinite, so there is no score: the weights are not "
+            "those of a healthy run"
+        )
+    if equal:
+        raise Constant(
+            f"{what} all of {source.description} are equal, so there is no score: the weights are those of a run that "
+            "has collapsed, or mean and std are not on the 0-255 scale"
         )

@@ -36,12 +36,16 @@ class Feed:
     def check_first(self):
         """Waits until the first batch is there, which iterating then begins with.
 
+        Returns:
+            tuple[Tensor]: What the first step takes; empty where nothing is left to do.
+
         Raises:
             BaseException: What the loader raised.
         """
         self._first = self._ready.get()
         if isinstance(self._first, BaseException):
             raise self._first
+        return self._first
 
     def __iter__(self):
         """Yields tuples of tensors, in the order of the loader, and raises what it raises."""

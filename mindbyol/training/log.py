@@ -1,8 +1,9 @@
-"""What a run says while it goes on: log lines, the progress bar, metrics.jsonl."""
+"""What a run says while it goes on: log lines, the progress bar, metrics.jsonl, and what TensorBoard reads."""
 
 import contextlib
 import json
 import logging
+import math
 import os
 import sys
 import time
@@ -13,6 +14,9 @@ import numpy as np
 from tqdm import tqdm
 
 from mindspore import ops
+
+from mindbyol.terminal import COLUMNS
+from mindbyol.training.event_files import EventFile
 
 logger = logging.getLogger(__name__)
 
@@ -49,21 +53,39 @@ class TrainLog:
         plan (Plan): Steps and images of the run.
         log_interval (int): Optimizer steps between lines; the last step of an epoch has one, too.
         shown (dict[str, str]): What a line says of the statistics, in order: a format such as "lr: {:.5f}". Of one that
-            the step does not return nothing is said; metrics.jsonl has them all.
+            the step does not return nothing is said. What does not fit into a line is left out, the last first;
+            metrics.jsonl has them all. The bar has the first two.
         watchers (sequence): Each has `look(line)`, called with each `Line` after it is written, and `state`, what JSON
             must hold of it in a checkpoint; a watcher warns, or raises NonFiniteLoss.
         done (int): Optimizer steps done before this log starts.
         earlier (dict): The `state` of the log of a run that goes on; None for a new one.
         rank (int): Only rank 0 writes metrics and has a bar; the others look at the loss as well.
+        measures (Measures): Says of the last step before a line what the step does not return; None for nothing.
+        tensorboard (bool): Whether all that metrics.jsonl gets goes to an event file, too.
     """
 
-    def __init__(self, folder, step, plan, log_interval, shown, watchers=(), done=0, earlier=None, rank=0):
+    def __init__(
+        self,
+        folder,
+        step,
+        plan,
+        log_interval,
+        shown,
+        watchers=(),
+        done=0,
+        earlier=None,
+        rank=0,
+        measures=None,
+        tensorboard=False,
+    ):
         self.names = ("loss", *step.statistics)
         self.states = step.states
         self.plan = plan
         self.log_interval = log_interval
         self.shown = shown
         self.watchers = watchers
+        self.measures = measures
+        self.events = EventFile(folder) if tensorboard and rank == 0 else None
         self.metrics = open(Path(folder) / "metrics.jsonl" if rank == 0 else os.devnull, "a")
         self.bar = tqdm(
             total=plan.total_steps,
@@ -81,6 +103,7 @@ class TrainLog:
         self.wait, self.last_wait = 0.0, -earlier["line_wait"]
         for watcher in watchers:
             watcher.restore(earlier)
+        self._prepare_to_measure()
 
     @property
     def state(self):
@@ -133,8 +156,16 @@ class TrainLog:
         self.wait = wait
         self.bar.update()
         epoch, step = divmod(self.step - 1, self.plan.steps_per_epoch)
-        if self.step % self.log_interval == 0 or step + 1 == self.plan.steps_per_epoch:
+        if self._line_is_due(self.step):
             self._write_line(epoch + 1, step + 1)
+        self._prepare_to_measure()
+
+    def _line_is_due(self, step):
+        return step % self.log_interval == 0 or step % self.plan.steps_per_epoch == 0
+
+    def _prepare_to_measure(self):
+        if self.measures and self._line_is_due(self.step + 1):
+            self.measures.before_step()
 
     def _write_line(self, epoch, batch):
         values = np.array(self._values())
@@ -153,18 +184,17 @@ class TrainLog:
             "step": self.step,
             **{name: round(mean, 6) for name, mean in line.means.items() if name not in self.states},
             **{name: float(f"{line.last[name]:.8g}") for name in self.states},
+            **self._measured(),
             "images_per_second": round(line.steps * self.plan.effective_batch / seconds, 2),
             "data_wait_share": round(waited / seconds, 4),
             "eta_seconds": round((self.plan.total_steps - self.step) * seconds / line.steps),
         }
         self._write(record)
+        place = f"Epoch: [{epoch}/{self.plan.epochs}], batch: [{batch}/{self.plan.steps_per_epoch}]"
         shown = [text.format(record[name]) for name, text in self.shown.items() if name in record]
-        logger.info(
-            f"Epoch: [{epoch}/{self.plan.epochs}], batch: [{batch}/{self.plan.steps_per_epoch}], "
-            f"{', '.join(shown)}, "
-            f"img/s: {record['images_per_second']:.1f}, data: {100 * record['data_wait_share']:.1f}%, "
-            f"time: {seconds:.3f}s, eta: {_clock(record['eta_seconds'])}"
-        )
+        speed = [f"img/s: {record['images_per_second']:.0f}", f"data: {record['data_wait_share']:.0%}"]
+        logger.info(_fitting([place, *shown[:4], f"eta: {_clock(record['eta_seconds'])}", *speed, *shown[4:]]))
+        self.bar.set_postfix_str(", ".join(shown[:2]), refresh=False)
         for watcher in self.watchers:
             watcher.look(line)
         self.earlier.clear()
@@ -178,13 +208,20 @@ class TrainLog:
         epoch = self.step // self.plan.steps_per_epoch
         named = {f"val_{name}": round(value, 4) for name, value in scores.items()}
         self._write({"epoch": epoch, "step": self.step, **named})
-        shown = ", ".join(f"{name}: {value:.2f}%" for name, value in scores.items())
-        logger.info(f"Validation: [{epoch}/{self.plan.epochs}], {shown}")
+        shown = [f"{name}: {value:.2f}%" for name, value in scores.items()]
+        logger.info(_fitting([f"Validation: [{epoch}/{self.plan.epochs}]", *shown]))
+
+    def _measured(self):
+        """Of the last step; what is not finite, as after an overflow, is left out: JSON has no such number."""
+        found = self.measures.after_step() if self.measures else {}
+        return {name: float(f"{value:.6g}") for name, value in found.items() if math.isfinite(value)}
 
     def _write(self, record):
         try:
             self.metrics.write(json.dumps(record) + "\n")
             self.metrics.flush()
+            if self.events:
+                self.events.add(record)
         except OSError as error:
             raise OSError(f"cannot write '{self.metrics.name}': {error.strerror}") from error
 
@@ -213,8 +250,19 @@ class TrainLog:
 
     def close(self):
         self.bar.close()
-        with contextlib.suppress(OSError):  # a full disk, of which the last line has told
-            self.metrics.close()
+        for file in (self.metrics, self.events) if self.events else (self.metrics,):
+            with contextlib.suppress(OSError):  # a full disk, of which the last line has told
+                file.close()
+
+
+def _fitting(parts):
+    """A log line of as many of its parts as the terminal's columns hold, from the first on."""
+    line, *rest = parts
+    for part in rest:
+        if len(line) + len(", ") + len(part) > COLUMNS:
+            break
+        line += f", {part}"
+    return line
 
 
 def _clock(seconds):

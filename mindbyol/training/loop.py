@@ -7,12 +7,14 @@ A task that trains has a class `Training`:
     build(plan, card=None)          the network and its `TrainOneStep`; `card` is that of the run that goes on
     batches(plan, done)             batches after `done` optimizer steps, each in memory of its own; see `feeding.Feed`
     inputs(batch)                   the arrays of a batch that the step takes
-    watchers, shown                 for the `TrainLog`, after `build`
+    watchers, shown                 for the `TrainLog`, after `build`; and `measures`, if there are any
     facts()                         what the log says of it before the first step: {title: text}
     card()                          the part of a checkpoint's card that says what the network is
     exports(arrays)                 what is written beside each full checkpoint: {suffix: (arrays, kind of the card)}
-    validate()                      {name: score} of the network as it is, the same on all ranks; the weights with the
-                                    highest first score are kept. Asked of tasks whose recipes have `val_while_train`
+    validate()                      {name: score} of the network as it is, the same on all ranks; empty if there is
+                                    nothing to score with. Asked of tasks whose recipes have `val_while_train`
+    keeps_best                      if it is there and False, no weights are kept for their scores; otherwise those with
+                                    the highest first score are
     next_command(path)              what to type when the run is finished; `path` gives a file's name to a suffix
 """
 
@@ -23,11 +25,12 @@ import os
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from mindbyol import runtime
 from mindbyol.files import replacing
+from mindbyol.reports import report
 from mindbyol.terminal import setup_logging
+from mindbyol.training import event_files
 from mindbyol.training.best import BestScore
 from mindbyol.training.feeding import Feed
 from mindbyol.training.log import TrainLog
@@ -54,6 +57,8 @@ class Run:
 
     def __init__(self, recipe, task):
         self.recipe = recipe
+        if recipe.tensorboard:
+            event_files.check_installed()
 
         # 1. the devices, the output folder, and with it the log files
         self.world = runtime.setup_for(recipe)
@@ -79,8 +84,10 @@ class Run:
 
         # 5. the first batch: images that cannot be read come out before an hour of compiling and training
         self.feed = Feed(self.training.batches(self.plan, self.state.steps), self.training.inputs)
-        self.feed.check_first()
+        first = self.feed.check_first()
         self._announce()
+        if self.world.rank == 0 and recipe.report:
+            report.begin(recipe.ckpt_save_dir, self.world, self.plan, self.training.source, first)
 
     def _open_folder(self):
         """Rank 0 makes the output folder, then all open their log files.
@@ -113,9 +120,8 @@ class Run:
         """Writes the resolved recipe beside the checkpoints, and what matters of it to the log."""
         recipe, plan, world = self.recipe, self.plan, self.world
         if world.rank == 0:
-            config = {name: value for name, value in recipe.plain().items() if name != "resume"}
             with replacing(Path(recipe.ckpt_save_dir) / "config.yaml") as beside:
-                beside.write_text(yaml.safe_dump(config))
+                beside.write_text(recipe.text(without=("resume",)))
         scaled = f" = {recipe.base_lr:g} * {plan.effective_batch} / 256" if recipe.lr is None else " (--lr, not scaled)"
         facts = {
             "MindSpore mode[GRAPH(0)/PYNATIVE(1)]": recipe.mode,
@@ -155,6 +161,7 @@ class Run:
             DataError, OSError: The data or the output folder are gone.
         """
         plan, state, best = self.plan, self.state, BestScore()
+        keeps_best = getattr(self.training, "keeps_best", True)
         log = TrainLog(
             state.folder,
             self.step,
@@ -165,7 +172,14 @@ class Run:
             state.steps,
             state.log,
             self.world.rank,
+            getattr(self.training, "measures", None),
+            self.recipe.tensorboard,
         )
+        if state.steps == plan.total_steps:
+            logger.info(
+                f"all {plan.epochs} epochs are done already. The schedules end there, so training longer is a new run, "
+                f"from these weights: --ckpt_path {state.file()} --ckpt_save_dir NEW_FOLDER --epoch_size N"
+            )
         logger.info("compiling the training step; this takes a while the first time")
         runtime.clear_overflow_status()
         with StopSignals() as signals, contextlib.closing(log), contextlib.closing(self.feed):
@@ -180,8 +194,9 @@ class Run:
                 if self._validation_due(state.steps):
                     with log.paused():
                         scores = self.training.validate()
-                        log.add_scores(scores)
-                        if best.improved(scores) and self.world.rank == 0:
+                        if scores:
+                            log.add_scores(scores)
+                        if keeps_best and best.improved(scores) and self.world.rank == 0:
                             state.save_best(self.step, scores)
                 if self.world.rank == 0 and (stopping or self._save_due(state.steps)):
                     with log.paused():
@@ -193,6 +208,8 @@ class Run:
                     return False
         logger.info(f"finished {plan.epochs} epochs in {datetime.timedelta(seconds=round(log.seconds))}")
         logger.info(f"next: {self.training.next_command(state.file)}")
+        if self.world.rank == 0 and self.recipe.report:
+            report.at_end(state.folder)
         return True
 
     def _validation_due(self, step):

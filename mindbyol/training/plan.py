@@ -40,8 +40,15 @@ class Plan:
                 f"effective_batch: {recipe.effective_batch} asked for, but gradient_accumulation_steps "
                 f"{recipe.gradient_accumulation_steps} gives {self.effective_batch}; 'auto' gives what is asked for"
             )
-        if recipe.warmup_epochs >= recipe.epoch_size:
-            raise ValueError(f"warmup_epochs: {recipe.warmup_epochs} epochs of warm-up in a run of {recipe.epoch_size}")
+        warmup_epochs = recipe.warmup_epochs
+        if warmup_epochs is None:
+            warmup_epochs = min(10, recipe.epoch_size / 10)
+        too_long = (
+            f"warmup_epochs: {warmup_epochs} epochs of warm-up in a run of {recipe.epoch_size}; "
+            f"try --warmup_epochs {recipe.epoch_size / 10:g}"
+        )
+        if warmup_epochs >= recipe.epoch_size:
+            raise ValueError(too_long)
         self.factors = f"{recipe.batch_size} a device x {ranks} devices x {self.accumulation} accumulated"
         self.steps_per_epoch = num_images // self.effective_batch
         if self.steps_per_epoch == 0:
@@ -55,9 +62,9 @@ class Plan:
                 f"epoch_size: {recipe.epoch_size} epochs of {self.steps_per_epoch} steps are {self.total_steps} steps, "
                 f"and steps are counted in int32, up to {LARGEST_INT}"
             )
-        self.warmup_steps = math.floor(recipe.warmup_epochs * num_images / self.effective_batch)
+        self.warmup_steps = math.floor(warmup_epochs * num_images / self.effective_batch)
         if self.warmup_steps >= self.total_steps:
-            raise ValueError(f"warmup_epochs: {recipe.warmup_epochs} epochs of warm-up in a run of {recipe.epoch_size}")
+            raise ValueError(too_long)
         self.peak_lr = scaled_learning_rate(recipe.base_lr, self.effective_batch) if recipe.lr is None else recipe.lr
         if self.peak_lr > LARGEST_FLOAT:
             raise ValueError(

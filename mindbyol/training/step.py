@@ -7,6 +7,8 @@ target moves) is handed in. The host chooses between the graphs: a compiled `if`
 import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, amp, nn, ops
 
+from mindbyol.training.measures import norm
+
 _add_gradient = ops.MultitypeFuncGraph("add_gradient")
 _clear = ops.MultitypeFuncGraph("clear")
 _scale_gradient = ops.MultitypeFuncGraph("scale_gradient")
@@ -133,6 +135,9 @@ class _Update(nn.Cell):
     A step whose gradients are not finite changes nothing but the loss scale: parameters and the optimizer's state are
     put back, as are the running statistics, which the forward passes have moved.
 
+    Args:
+        gradient_norm (Parameter): Takes the norm of the gradients; None for none.
+
     Inputs:
         The gradients of this rank, added up over the accumulated batches.
 
@@ -141,8 +146,9 @@ class _Update(nn.Cell):
         step, and with a loss scale its value and the overflows so far.
     """
 
-    def __init__(self, network, optimizer, after, accumulation, loss_scale, ranks):
+    def __init__(self, network, optimizer, after, accumulation, loss_scale, ranks, gradient_norm):
         super().__init__(auto_prefix=False)
+        self.gradient_norm = gradient_norm
         self.optimizer = optimizer
         self.schedule = getattr(optimizer, "schedule", optimizer.learning_rate)
         self.after = after
@@ -168,17 +174,19 @@ class _Update(nn.Cell):
         if self.loss_scale is None:
             if self.accumulation > 1:
                 gradients = self.scaled(gradients, ops.ones_like(scalars[0]) / self.accumulation)
+            noted = self.note_norm(scalars[0], gradients)
             moved = self.optimizer(gradients)
-            done = self.follow(ops.depend(scalars[0], moved), self.always)
+            done = self.follow(ops.depend(noted, moved), self.always)
             return (ops.depend(scalars[0], done),) + scalars[1:]
         gradients = self.scaled(gradients, 1.0 / (self.loss_scale.value * self.accumulation))
+        noted = self.note_norm(scalars[0], gradients)
         finite = self.all_finite(gradients)
         remembered = self.hyper_map(_copy, self.moved_before, self.moved)
         overflow = ops.logical_not(ops.depend(finite, remembered))
         overflow = ops.depend(overflow, self.optimizer(gradients))
         put_back = self.copy_where(overflow, self.moved, self.moved_before)
         running_put_back = self.copy_where(overflow, self.running, self.running_before)
-        done = self.follow(ops.depend(scalars[0], (put_back, running_put_back)), finite)
+        done = self.follow(ops.depend(noted, (put_back, running_put_back)), finite)
         done = ops.depend(self.loss_scale(finite), done)
         return (ops.depend(scalars[0], done),) + scalars[1:] + self.loss_scale.scalars()
 
@@ -189,6 +197,12 @@ class _Update(nn.Cell):
         if self.after is None:
             return (lr,)
         return self.after.scalar(step), lr
+
+    def note_norm(self, scalar, gradients):
+        """Keeps the norm of the gradients for whoever asks before the next step; the scalar is handed on."""
+        if self.gradient_norm is None:
+            return scalar
+        return ops.depend(scalar, ops.assign(self.gradient_norm, norm(gradients)))
 
     def follow(self, scalar, finite):
         """What else moves, once the optimizer has."""
@@ -293,16 +307,31 @@ class TrainOneStep:
         accumulation (int): Calls an optimizer step.
         loss_scale (LossScale): For float16 networks; None for none.
         ranks (int): Replicas whose gradients and statistics are averaged.
+        notes_gradient_norm (bool): Whether each step leaves the norm of its gradients in `gradient_norm`.
 
     Attributes:
+        gradient_norm (Parameter): L2 norm over all parameters of the gradient that the last step took, a scalar; None
+            if it is not noted.
         statistics (tuple[str]): Names of the scalars that a call returns: the network's, means over the batch, then
             `states`.
         states (tuple[str]): What the step was made with: the scalar of `after`, the learning rate, the loss scale.
     """
 
-    def __init__(self, network, optimizer, after=None, accumulation=1, loss_scale=None, ranks=1):
+    def __init__(
+        self,
+        network,
+        optimizer,
+        after=None,
+        accumulation=1,
+        loss_scale=None,
+        ranks=1,
+        notes_gradient_norm=False,
+    ):
         self.network = network
         self.optimizer = optimizer
+        self.gradient_norm = None
+        if notes_gradient_norm:
+            self.gradient_norm = Parameter(Tensor(0, ms.float32), name="noted.gradient_norm", requires_grad=False)
         self.loss_scale = loss_scale
         self.accumulation = accumulation
         self.states = (
@@ -310,7 +339,7 @@ class TrainOneStep:
         )
         self.statistics = network.statistics + self.states
         gradients = _Gradients(network, optimizer.parameters, loss_scale, ranks)
-        update = _Update(network, optimizer, after, accumulation, loss_scale, ranks)
+        update = _Update(network, optimizer, after, accumulation, loss_scale, ranks, self.gradient_norm)
         self._calls = 0
         if accumulation == 1:
             self._cells = (_Whole(gradients, update),)
@@ -346,4 +375,4 @@ class TrainOneStep:
             list[Parameter]: Networks, optimizer, counters and loss scale; the same on all ranks, running statistics
             of batch norms that are not synchronised excepted.
         """
-        return [p for p in self.get_parameters() if not p.name.startswith(("accumulated", "before_step"))]
+        return [p for p in self.get_parameters() if not p.name.startswith(("accumulated", "before_step", "noted"))]

@@ -1,4 +1,7 @@
-"""What a weights file is and holds, in lines for people."""
+"""What a weights file is and holds, in lines for people.
+
+Keys of the card, and parts, are tables of two columns.
+"""
 
 import os
 
@@ -25,13 +28,26 @@ def describe(path, model=None):
     weights = read_contents(contents, model=model, allow_unmatched=True)
     lines = [f"{path}: {contents.container}, {os.path.getsize(path) / 1e6:.1f} MB", f"found {weights.found}"]
     lines += weights.report
-    lines += [_printable(f"card: {key}: {value}") for key, value in sorted(weights.card.to_dict().items())]
-    for part in layouts.PARTS:
-        arrays = weights.part(part)
-        if arrays:
-            learned = sum(a.size for name, a in arrays.items() if not name.rpartition(".")[2].startswith("moving_"))
-            lines.append(f"{layouts.TITLES[part]}: {learned:,} parameters, sha256 {checkpoint.digest(arrays)}")
-    return lines
+    card = dict(_flat(weights.card.to_dict()))
+    width = max((len(key) for key in card), default=0) + 2
+    lines += [_printable(f"card: {key + ': ':<{width}}{value}") for key, value in card.items()]
+    width = max(map(len, layouts.TITLES.values())) + 2  # the same for all files, so that lines can be compared
+    parts = {layouts.TITLES[part]: weights.part(part) for part in layouts.PARTS}
+    return lines + [f"{title + ': ':<{width}}{_size(arrays)}" for title, arrays in parts.items() if arrays]
+
+
+def _size(arrays):
+    learned = sum(a.size for name, a in arrays.items() if not name.rpartition(".")[2].startswith("moving_"))
+    return f"{learned:>12,} parameters, sha256 {checkpoint.digest(arrays)}"
+
+
+def _flat(card, before=""):
+    """(key, value) of a JSON object, those of inner objects as `outer.inner`, sorted."""
+    for key, value in sorted(card.items()):
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield before + key, value
 
 
 def _printable(line):

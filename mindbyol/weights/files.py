@@ -1,5 +1,6 @@
 """Opens a weights file by its content, whatever its name: PyTorch's two kinds, dill, safetensors, MindSpore."""
 
+import functools
 import math
 import os
 import re
@@ -97,6 +98,18 @@ def open_weights(path):
         if math.prod(tensor.shape) > _MAX_VALUES:
             raise ValueError(f"{path}: {name} has {math.prod(tensor.shape):,} values; at most {_MAX_VALUES:,} are read")
     return contents
+
+
+def read_card(path):
+    """The model card of a weights file, which says nothing where there is none. Errors are those of `open_weights`."""
+    status = os.stat(path)
+    return _card_of(os.fspath(path), status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=8)
+def _card_of(path, _size, _time):
+    """A suite asks for the card of one file many times, and MindSpore's are read whole."""
+    return open_weights(path).card
 
 
 def _open(path):

@@ -1,12 +1,15 @@
 import logging
 import os
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import yaml
 
-from mindbyol import tasks
-from mindbyol.config import parse_args
+from mindbyol import checkpoint, tasks
+from mindbyol.config import other_words, parse_args
 from mindbyol.config.keys import Changes
+from mindbyol.model_card import Card
 
 
 def recipe(tmp_path, text):
@@ -18,7 +21,7 @@ def recipe(tmp_path, text):
 def test_command_line_over_recipe_over_default(tmp_path):
     path = recipe(tmp_path, "seed: 1\nbatch_size: 32\n")
     args = parse_args(["-c", path, "--seed", "2"])
-    assert (args.seed, args.batch_size, args.epoch_size) == (2, 32, 100)
+    assert (args.seed, args.batch_size, args.epoch_size) == (2, 32, 50)
     assert parse_args([f"--config={path}"]).batch_size == 32
 
 
@@ -113,11 +116,39 @@ def test_errors_name_the_file_and_the_key(tmp_path, text, message):
         (["-c", "a.yaml", "--config=b.yaml"], "--config: given 2 times"),
         (["--model", "a\nb"], r"^'a\\nb': holds a control character"),
         (["-c", ""], "-c: is empty; was a variable not set"),
+        (["--learning_rate", "1"], "--learning_rate: no such flag; here it is --base_lr or --lr"),
+        (["--learning-rate=1"], "--learning-rate=1: no such flag; here it is --base_lr or --lr"),
+        (["--batch-size", "8"], "--batch-size: no such flag; nearest: --batch_size"),
+        (["--workers", "4"], "here it is --num_parallel_workers"),
+        (["-j", "4"], "-j: no such flag; here it is --num_parallel_workers"),
+        (["--output_dir", "x"], "here it is --ckpt_save_dir"),
+        (["--precision", "16"], "here it is --amp_level or --amp_dtype"),
+        (["--arch", "resnet18"], "here it is --model"),
+        (["--wd", "1e-4"], "here it is --weight_decay"),
+        (["--bs", "8"], "here it is --batch_size"),
+        (["--cpu"], "here it is --device_target"),
+        (["--zzzz"], "--zzzz: no such flag; --help lists them all"),
+        (["--task", "knn", "--learning_rate", "1"], "--learning_rate: no such flag; (nearest|--help)"),
+        (["--device_target", "cpu"], "--device_target: 'cpu' is none of Ascend, GPU, CPU; write CPU"),
+        (["--device_target", "npu"], "none of Ascend, GPU, CPU; write Ascend"),
+        (["--amp_level", "fp16"], "none of O0, O1, O2, O3; write O2"),
+        (["--opt", "rmsprop"], "none of lars, sgd, adamw$"),
     ],
 )
 def test_errors_name_the_flag(argv, message):
     with pytest.raises(ValueError, match=message):
-        parse_args(argv)
+        parse_args(argv, "validate" if "knn" in argv else "train")
+
+
+def test_words_of_other_projects_lead_to_keys_that_there_are():
+    keys = {key.name for task in tasks.TASKS for group in tasks.load(task).KEYS for key in group.keys}
+    for word, meant in other_words._KEYS_OF.items():
+        assert set(meant) <= keys and word not in keys, word
+
+
+def test_a_recipe_with_a_word_of_another_project(tmp_path):
+    with pytest.raises(ValueError, match="recipe.yaml: unknown key 'epochs'; here it is epoch_size"):
+        parse_args(["-c", recipe(tmp_path, "epochs: 100")])
 
 
 def test_resume_in_a_recipe_is_the_newest_or_none(tmp_path):
@@ -238,9 +269,91 @@ def test_help_shows_the_keys_of_the_task(capsys, task, there, not_there):
     assert stop.value.code == 0 and there in shown and not_there not in shown
 
 
+@pytest.mark.parametrize("task", ["byol", "knn", "linear", "finetune"])
+def test_help_of_validate_has_no_keys_of_training(capsys, tmp_path, task):
+    with pytest.raises(SystemExit):
+        parse_args(["-c", recipe(tmp_path, f"task: {task}"), "--help"], "validate")
+    shown = capsys.readouterr().out
+    assert "--crop_pct" in shown and "--results" in shown
+    assert not [flag for flag in ("--base_lr", "--epoch_size", "--base_tau", "--blur_prob", "--opt ") if flag in shown]
+    assert parse_args(["--task", task, "--seed", "1", "--ckpt_path", "x"], "validate").seed == 1
+
+
+def test_a_resolved_recipe_is_written_in_groups(tmp_path):
+    args = parse_args(["-c", recipe(tmp_path, "data_dir: 'a: #b'\nlr: 1.0e-6"), "--scale", "0.2", "1", "--resume"])
+    text = args.text(without=("resume",))
+    assert text.startswith("task: byol\n\n# system parameters\nmode: 0\n") and "\n# byol parameters\n" in text
+    assert "\nscale: [0.2, 1.0]\n" in text and "\nresume" not in text
+    again = parse_args(["-c", recipe(tmp_path, text)])
+    assert {**again.values, "resume": "newest"} == args.values
+
+
+def test_of_two_tasks_the_recipe_of_a_run_has_the_keys_of_its_own(tmp_path):
+    args = parse_args(["-c", recipe(tmp_path, "task: byol\nbase_tau: 0.9"), "--task", "finetune"])
+    assert "base_tau" in args.values and "base_tau" not in args.text()
+    assert parse_args(["-c", recipe(tmp_path, args.text())]).task == "finetune"
+
+
 def test_every_key_is_defined_once_and_says_what_it_does():
     for task in tasks.TASKS:
         keys = [key for group in tasks.load(task).KEYS for key in group.keys]
         assert len({key.name for key in keys}) == len(keys)
         for key in keys:
             assert isinstance(key.changes, Changes) and len(key.help) > 10, key.name
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [("white", "white"), ("Gray", "gray"), ("255, 255,255", "white"), ("0,0,0", "black"), ("255,128,0", "255,128,0")],
+)
+def test_a_background_is_a_name_or_three_numbers(tmp_path, text, value):
+    assert parse_args(["--background", text]).background == value
+    assert parse_args(["-c", recipe(tmp_path, f"background: {text}")]).background == value
+    written = recipe(tmp_path, yaml.safe_dump(parse_args(["--background", text]).plain()))
+    assert parse_args(["-c", written]).background == value  # config.yaml is read again
+
+
+@pytest.mark.parametrize("text", ["", "red", "256,0,0", "-1,0,0", "1,2", "1,2,3,4", "1.5,0,0", "0x1,0,0"])
+def test_what_is_no_background(text):
+    with pytest.raises(
+        ValueError, match="background: (is empty|.* is no colour: white, gray, black, or red, green and)"
+    ):
+        parse_args([f"--background={text}"])
+
+
+def test_another_background_changes_results():
+    assert parse_args([]).keys["background"].changes is Changes.RESULTS
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A checkpoint whose card says what it was trained with."""
+    arrays = {"conv1.weight": np.zeros((2, 3, 3, 3), np.float32)}
+    card = Card(model="resnet18", stem="small", padding="torch", stages=2, image_resize=48, background="1,2,3")
+    checkpoint.write(tmp_path / "a.ckpt", arrays, replace(card, mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0]))
+    return str(tmp_path / "a.ckpt")
+
+
+@pytest.mark.parametrize("command", ["train", "validate"])
+def test_what_nobody_says_follows_the_card_of_the_weights(tmp_path, weights, command, caplog):
+    caplog.set_level(logging.INFO)
+    found = parse_args(["--ckpt_path", weights], command)
+    assert (found.model, found.stem, found.padding, found.stages) == ("resnet18", "small", "torch", 2)
+    assert (found.image_resize, found.background) == (48, "1,2,3")
+    assert (found.mean, found.std) == ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+    assert "a.ckpt: model resnet18, stem small, padding torch, stages 2, image_resize 48, mean [1.0" in caplog.text
+    path = recipe(tmp_path, f"stem: imagenet\nckpt_path: {weights}")
+    over = parse_args(["-c", path, "--image_resize", "96", "--background", "black"], command)
+    assert (over.stem, over.image_resize, over.background, over.model) == ("imagenet", 96, "black", "resnet18")
+    assert "model" not in over.given
+
+
+def test_a_card_that_says_what_cannot_be(tmp_path, weights):
+    arrays, card = checkpoint.read(weights)
+    checkpoint.write(weights, arrays, replace(card, image_resize=8192))
+    with pytest.raises(ValueError, match="a.ckpt: its model card: 8192 is above 4096"):
+        parse_args(["--ckpt_path", weights])
+    assert parse_args(["--ckpt_path", weights, "--image_resize", "32"]).image_resize == 32
+    (tmp_path / "text").write_text("no weights")
+    for path in (tmp_path / "text", tmp_path / "none", tmp_path):  # who opens it says why it cannot be read
+        assert parse_args(["--ckpt_path", str(path)]).model == "resnet50"

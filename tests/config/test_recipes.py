@@ -10,6 +10,7 @@ from mindbyol import tasks
 from mindbyol.config import parse_args
 from mindbyol.runtime import World
 from mindbyol.training.plan import Plan
+from tests import tiny_model  # noqa: F401  (registers the model)
 from tests.tasks.classifiers import write_backbone
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +29,10 @@ TINY += [
 ]
 TINY += ["--projector_hidden_size", "8", "--projection_size", "8", "--predictor_hidden_size", "8"]
 TINY += ["--stages", "1", "--device_target", "CPU", "--num_classes", "10", "--holdout", "0"]
+TINY += ["--amp_dtype", "float16"]  # CPUs have no other
+
+# BYOL needs no weights of a ResNet: a network that is made in no time.
+WITHOUT_WEIGHTS = "--model tiny --stages 4 --stem imagenet --padding mindcv".split()
 
 
 def tiny_flags(keys):
@@ -56,7 +61,7 @@ def test_a_recipe_builds_at_tiny_size(path, backbone):
     recipe = parse_args(["-c", str(path)], command)
     assert recipe.task == path.parent.name  # configs/<task>/
     if command == "train":
-        weights = [] if recipe.task == "byol" else ["--ckpt_path", backbone]
+        weights = WITHOUT_WEIGHTS if recipe.task == "byol" else ["--ckpt_path", backbone]
         tiny = parse_args(["-c", str(path), *tiny_flags(recipe.keys), *weights])
         training = tasks.load(recipe.task).Training(tiny, World("CPU"))
         step = training.build(Plan(tiny, len(training.source)))

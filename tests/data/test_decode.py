@@ -45,11 +45,85 @@ def test_gray_images_get_three_equal_channels(photo, kind):
     assert (result == result[..., :1]).all()
 
 
-def test_transparency_is_dropped(photo):
-    alpha = np.full(photo.shape[:2], 100, np.uint8)
-    assert_same(decode(encoded(Image.fromarray(np.dstack([photo, alpha])), "PNG")), photo, 1e-9)
-    gray = Image.fromarray(np.dstack([photo[..., 0], alpha]))
-    assert_same(decode(encoded(gray, "PNG")), np.repeat(photo[..., :1], 3, axis=2), 1e-9)
+def test_alpha_lays_the_colour_on_the_background():
+    # 255, 128, 51 and 0 of 255: 10 opaque; (10 * 128 + 200 * 127) / 255 = 104.6; (10 * 51 + 200 * 204) / 255 = 162.
+    pixels = np.array([[[10, 10, 10, alpha] for alpha in (255, 128, 51, 0)]], np.uint8)
+    data = encoded(Image.fromarray(pixels), "PNG")
+    assert decode(data, (200, 0, 255))[0].tolist() == [[10, 10, 10], [105, 5, 132], [162, 2, 206], [200, 0, 255]]
+    assert decode(data)[0, :, 0].tolist() == [10, 132, 206, 255]  # white, where nothing else is said
+
+
+@pytest.fixture(scope="module")
+def translucent(photo):
+    """The photograph with a hole, and around that every alpha that there is."""
+    alpha = np.linspace(0, 255, photo[..., 0].size).reshape(photo.shape[:2])
+    alpha[40:60, 30:90] = 0
+    return np.dstack([photo, alpha.astype(np.uint8)])
+
+
+@pytest.mark.parametrize("background", [(255, 255, 255), (0, 40, 200)])
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "JPEG2000", "PNG, gray", "PNG, 16 bits"])
+def test_transparent_images(translucent, kind, background):
+    if kind == "PNG, gray":
+        translucent = translucent[..., [0, 0, 0, 3]]
+        data = encoded(Image.fromarray(np.ascontiguousarray(translucent[..., 2:])), "PNG")
+    elif kind == "PNG, 16 bits":
+        data = cv2.imencode(".png", translucent[..., [2, 1, 0, 3]].astype(np.uint16) * 257)[1].tobytes()
+    else:
+        options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+        data = encoded(Image.fromarray(translucent), kind, **options)
+    share = translucent[..., 3:] / 255.0
+    expected = np.floor(share * translucent[..., :3] + (1 - share) * np.array(background) + 0.5)
+    np.testing.assert_array_equal(decode(data, background), expected)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_a_transparent_colour_of_a_palette(photo, kind):
+    palette = Image.fromarray(photo).quantize(64)
+    seen = np.array(palette) != 7
+    result = decode(encoded(palette, kind, transparency=7), (1, 2, 3))
+    expected = np.where(seen[..., None], np.array(palette.convert("RGB")), (1, 2, 3))
+    assert 0 < seen.mean() < 1 and np.array_equal(result, expected)
+
+
+def test_a_transparent_colour_without_palette(photo):
+    photo = photo.copy()
+    photo[:50, :, 0] = 9
+    gray = Image.fromarray(np.ascontiguousarray(photo[..., 0]))
+    result = decode(encoded(gray, "PNG", transparency=9))
+    np.testing.assert_array_equal(result, np.repeat(np.where(photo[..., :1] == 9, 255, photo[..., :1]), 3, axis=2))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_what_is_opaque_is_decoded_as_without_alpha(photo, kind):
+    opaque = Image.fromarray(np.dstack([photo, np.full(photo.shape[:2], 255, np.uint8)]))
+    data = encoded(opaque, kind)
+    expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    np.testing.assert_array_equal(decode(data, (0, 0, 0)), expected)
+
+
+def test_a_transparent_image_is_turned_as_its_exif_data_say(translucent):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    plain, turned = (encoded(Image.fromarray(translucent), "PNG", **more) for more in ({}, {"exif": exif}))
+    np.testing.assert_array_equal(decode(turned), np.rot90(decode(plain), -1))
+
+
+def test_a_transparent_image_that_was_cut_off_is_bad(translucent):
+    data = encoded(Image.fromarray(translucent), "PNG")
+    with pytest.raises(BadImage):
+        decode(data[: len(data) // 2])
+
+
+def test_a_png_without_alpha_and_jpegs_are_not_opened_with_pillow(photo, monkeypatch):
+    monkeypatch.setattr(module.Image, "open", None)
+    for kind in ("PNG", "JPEG"):
+        assert decode(encoded(Image.fromarray(photo), kind)).shape == photo.shape
+
+
+def test_a_png_of_endless_chunks_is_looked_at_only_so_far():
+    start = encoded(Image.new("RGB", (8, 8)), "PNG")[:33]
+    assert module._png_may_be_transparent(start + bytes(12) * 10_000) and not module._png_may_be_transparent(start)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])

@@ -51,14 +51,15 @@ def test_a_line_that_leads_elsewhere_is_named(listed, line, reason):
         create_source("imagenet", listed(b"", line))
 
 
-def test_few_images_of_many_classes_and_dots_in_names_are_fine(listed):
+def test_few_images_of_many_classes_and_dots_in_names_are_fine(listed, tmp_path):
+    (tmp_path / "a..b.jpg").touch()
     source = create_source("imagenet", listed(b"./00.jpg 999", b"a..b.jpg 21840"))
     assert len(source.class_names) == 21_841 and source.name(21) == "a..b.jpg"
 
 
 def test_as_many_classes_as_images_are_fine(tmp_path):
     (tmp_path / "0.jpg").touch()
-    (tmp_path / "train_list.txt").write_text("\n".join(f"{label}.jpg {label}" for label in range(30_000)))
+    (tmp_path / "train_list.txt").write_text("\n".join(f"0.jpg {label}" for label in range(30_000)))
     assert len(create_source("imagenet", tmp_path).class_names) == 30_000
 
 

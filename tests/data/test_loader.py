@@ -114,7 +114,7 @@ def test_a_data_set_smaller_than_a_batch_is_an_error(source):
         ({"num_parallel_workers": 0}, "num_parallel_workers: 0 is below 1"),
         ({"rank": 2, "ranks": 2}, r"rank: 2 is not one of 0\.\.1"),
         ({"worker_type": "fibre"}, "worker_type: 'fibre' is not known; choose one of thread, process"),
-        ({"on_bad_image": "cry"}, "on_bad_image: 'cry' is not known; choose one of skip, stop, leave_out"),
+        ({"on_bad_image": "cry"}, "on_bad_image: 'cry' is not known; choose one of skip, skip_any, stop, leave_out"),
         ({"on_bad_image": "leave_out"}, "on_bad_image: leave_out makes batches with gaps"),
     ],
 )

@@ -81,6 +81,13 @@ def test_a_run_that_stops_names_them_escaped(odd, tmp_path):
     assert len((tmp_path / "bad_images.txt").read_text().splitlines()) == 5
 
 
+def test_any_number_may_be_replaced_if_that_is_asked_for(odd, tmp_path):
+    settings = LoaderSettings(25, output_dir=tmp_path, on_bad_image="skip_any")
+    source = create_source("folder", odd)
+    assert len(list(PretrainLoader(source, TwoViewTransform(32), settings, 1))) == 1
+    assert len((tmp_path / "bad_images.txt").read_text().splitlines()) == 5
+
+
 def test_a_bad_images_file_that_is_no_file_is_refused(odd, tmp_path):
     os.mkfifo(tmp_path / "bad_images.txt")
     with pytest.raises(ValueError, match="^ckpt_save_dir: .*bad_images.txt is not a file; remove it"):

@@ -80,12 +80,17 @@ def test_a_list_line_that_does_not_parse_is_named(tmp_path, line):
         create_source("imagenet", tmp_path)
 
 
-def test_a_list_of_files_that_are_not_there_is_an_error(tmp_path):
-    (tmp_path / "train_list.txt").write_text("a/1.jpg 0\n")
-    with pytest.raises(
-        FileNotFoundError, match="^data_dir: a/1.jpg, the first image of .*train_list.txt, is no file in"
-    ):
+@pytest.mark.parametrize("there", [range(1), range(7, 20), range(0)])
+def test_a_list_of_files_that_are_not_there_is_an_error(tmp_path, there):
+    touch(tmp_path, *(f"train/a/{number}.jpg" for number in there))
+    (tmp_path / "train_list.txt").write_text("".join(f"a/{number}.jpg 0\n" for number in range(20)))
+    gone = [f"a/{number}.jpg" for number in range(20) if number not in there]
+    more = f" and {len(gone) - 10} more" if len(gone) > 10 else ""
+    root = tmp_path / "train" if there else tmp_path
+    message = f"{len(gone)} of the images that {tmp_path}/train_list.txt names are not in {root}: "
+    with pytest.raises(FileNotFoundError) as error:
         create_source("imagenet", tmp_path)
+    assert str(error.value) == f"data_dir: {message}{', '.join(gone[:10])}{more}; put them there, or mend the list"
 
 
 @pytest.mark.parametrize("dataset", ["folder", "imagenet", "cifar10", "stl10"])

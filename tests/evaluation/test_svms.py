@@ -225,6 +225,11 @@ def test_more_images_than_there_are_to_learn_from(sources):
         check(low_shot, "low_shot", alone, "--low_shot_k", 1)
 
 
+def test_a_cost_that_stands_there_twice():
+    with pytest.raises(ValueError, match="^svm_costs: 10 0.01 10 has a number twice; drop one"):
+        open_recipe("svm", "--svm_costs", 10, 0.01, 10)
+
+
 def test_the_images_that_are_learned_from_are_not_scored():
     with pytest.raises(ValueError, match="^val_split: train is train_split, too"):
         open_recipe("svm", "--val_split", "train")

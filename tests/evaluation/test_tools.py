@@ -16,7 +16,7 @@ from mindbyol.data.sources import Subset, create_source
 from mindbyol.data.views import EvalTransform
 from mindbyol.evaluation import feature_files, tools
 from mindbyol.evaluation.subjects import Scored
-from mindbyol.evaluation.tools import Tools
+from mindbyol.evaluation.tools import Constant, Tools
 from mindbyol.runtime import World
 
 FLAGS = "--dataset digits --image_resize 8 --crop_pct 1 --batch_size 4 --num_parallel_workers 1 --mode 1"
@@ -118,6 +118,7 @@ def test_of_other_weights_images_or_settings_there_are_none_on_disk(source, comp
         ((), trained(), source, {"read_out": TWICE}),
         (("--crop_pct", "0.5", "--interpolation", "bilinear"), trained(), source, {}),
         (("--on_bad_image", "stop"), trained(), source, {}),
+        (("--background", "black"), trained(), source, {}),
     ]
     for number, (flags, subject, images, options) in enumerate(cases, 1):
         before = len(computed)
@@ -168,6 +169,24 @@ def test_features_that_are_no_numbers(source, tmp_path, on_disk):
     ):
         open_tools(tmp_path if on_disk else None).features(trained(factor=float("nan")), source)
     assert not list(tmp_path.iterdir())
+
+
+class Flat(nn.Cell):
+    """Features that are alike but for what rounding does."""
+
+    def construct(self, x):
+        return ops.ones((len(x), 4)) + 1e-9 * x[:, 0, :1, :4].reshape(len(x), 4)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_features_that_are_the_same_for_all_images(source, tmp_path, on_disk):
+    mine = open_tools(tmp_path if on_disk else None)
+    with pytest.raises(
+        Constant, match="^ckpt_path: the trained features of all of 10 of .*digits.* are equal, so there"
+    ):
+        mine.features(Scored("trained", Flat(), digest="a"), source)
+    assert not list(tmp_path.iterdir())
+    assert len(mine.features(Scored("trained", Flat(), digest="a"), Subset(source, [3]))[0]) == 1  # equal to what?
 
 
 def test_an_image_that_was_replaced_keeps_the_label_of_the_one_in_its_place(tmp_path):

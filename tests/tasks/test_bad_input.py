@@ -9,6 +9,8 @@ from PIL import Image
 
 from mindbyol import checkpoint
 from mindbyol.commands import train, validate
+from mindbyol.data import create_source
+from mindbyol.data.mindrecord import write_split
 from mindbyol.model_card import Card
 from mindbyol.training import plan
 
@@ -131,9 +133,14 @@ def test_checkpoints_that_do_not_fit(tmp_path, main):
 
 
 def test_validate_needs_labels_and_a_checkpoint(tmp_path, photo_folder):
-    (photo_folder / "val").symlink_to("train")
-    message = error_of(validate.main, "--dataset", "folder", "--data_dir", photo_folder, "--ckpt_path", "x")
-    assert "no labels to score with" in message
+    flags = ["--data_dir", photo_folder, "--ckpt_path", "my x"]
+    for task in ("knn", "transfer", "svm"):
+        message = error_of(validate.main, "--dataset", "folder", "--task", task, *flags)
+        assert message.startswith(f"validate.py: dataset: {photo_folder}: no labels to score with; ")
+        assert "embed --ckpt_path 'my x' --data_dir" in message and "map 'my x' --data_dir" in message
+    write_split(create_source("folder", photo_folder), photo_folder, "train", 1_000_000)
+    message = error_of(validate.main, "--dataset", "mindrecord", "--val_split", "train", *flags)
+    assert "dataset: 4 images, no labels, folder train (MindRecord): no labels to score with" in message
     assert "ckpt_path: which checkpoint" in error_of(validate.main, "-c", RECIPE)
 
 

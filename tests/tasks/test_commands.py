@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = ["train.py", "validate.py"] + [
     f"scripts/{name}.py"
     for name in ("preview", "embed", "export", "convert_checkpoint", "inspect_checkpoint", "make_mindrecord")
-    + ("few_labels", "grid", "stl10_experiment")
+    + ("few_labels", "grid", "stl10_experiment", "plot", "map", "report", "compare")
 ]
 PACKAGES = ("mindspore", "mindcv", "numpy", "yaml", "PIL", "cv2", "sklearn", "tqdm", "matplotlib")
 
@@ -87,6 +87,8 @@ def test_control_characters_are_printed_as_escapes():
         ("convert_checkpoint", ["a", "-o", "b.ckpt"]),
         ("inspect_checkpoint", ["a"]),
         ("make_mindrecord", ["--dataset", "digits", "--output_dir", "b"]),
+        ("plot", ["a"]),
+        ("report", ["a"]),
     ],
 )
 def test_a_flag_that_does_not_exist_is_one_line(name, flags, capsys):

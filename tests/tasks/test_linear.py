@@ -166,6 +166,14 @@ def test_shuffled_labels_are_scored_as_chance(backbone, tmp_path, monkeypatch):
         ({}, "ckpt_path: which backbone is to be scored"),
         ({"ckpt_path": "BACKBONE", "num_classes": 9}, "num_classes: 9 asked for, but .* has 10"),
         ({"ckpt_path": "BACKBONE", "holdout": 160}, "holdout: 160 of .* leave nothing to train on"),
+        (
+            {"ckpt_path": "BACKBONE", "holdout": 155},
+            "holdout: 155 of 160 of .* of 10 classes no image to train on: [0-9]",
+        ),
+        (
+            {"ckpt_path": "BACKBONE", "dataset": "folder"},
+            "dataset: folder has no labels to learn; put the images of each",
+        ),
         ({"ckpt_path": "BACKBONE", "lr_factors": "1 1"}, "lr_factors: 1.0 1.0 has a number twice"),
         ({"ckpt_path": "BACKBONE", "baselines": True}, "baselines: a classifier belongs to the backbone"),
         ({"ckpt_path": "BACKBONE", "momentum": 0}, "use_nesterov: looks ahead by the momentum, which is 0"),

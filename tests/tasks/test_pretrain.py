@@ -33,6 +33,7 @@ SMALL = [
     "--warmup_epochs",
     "0",
 ]
+SMALL += ["--val_while_train", "False"]
 SMALL += ["--projector_hidden_size", "32", "--predictor_hidden_size", "32", "--projection_size", "16"]
 
 
@@ -76,7 +77,7 @@ def test_what_a_run_says(digits_run):
     assert "Effective batch: 16" in output and "Number of steps: 8 = 2 epochs of 4" in output
     assert "Learning rate: 0.03125 = 0.5 * 16 / 256" in output
     assert re.search(
-        r"Epoch: \[2/2\], batch: \[4/4\], loss: \d+\.\d+, probe: [\d.]+%, lr: .*tau: .*img/s: .*data: ", output
+        r"Epoch: \[2/2\], batch: \[4/4\], loss: \d+\.\d+, std: 0\.\d+, probe: [\d.]+%, lr: .*eta: .*img/s: ", output
     )
     assert "next: python validate.py --config" in output
 

@@ -1,6 +1,8 @@
 """A suite from its command to its tables: left out, gone on with, and equal to each protocol on its own."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,9 +10,12 @@ import pytest
 from mindbyol import checkpoint
 from mindbyol.backbones import create_backbone
 from mindbyol.commands import validate
+from mindbyol.config import parse_args
 from mindbyol.evaluation import results
+from mindbyol.evaluation.suite import Evaluation
 from mindbyol.model_card import Card
 from tests import tiny_model  # noqa: F401  (registers the model)
+from tests.tasks.tiny import VALIDATE
 
 SHARED = {"dataset": "digits", "image_resize": 16, "model": "tiny", "num_parallel_workers": 1, "batch_size": 64}
 SHARED["interpolation"] = "bilinear"
@@ -105,6 +110,18 @@ def test_a_suite_that_cannot_be_run_is_refused_in_a_line(folder, tmp_path, keys,
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
+def test_layers_that_the_backbone_has_not_are_said_before_anything_is_scored(folder, tmp_path):
+    write(tmp_path / "near.yaml", {**SHARED, **PROTOCOLS["near"]})
+    write(tmp_path / "deep.yaml", {**SHARED, "task": "multihead", "layers": "[feature5]"})
+    write(tmp_path / "suite.yaml", {"task": "suite", "protocols": "[near.yaml, deep.yaml]", "folders": "[., .]"})
+    flags = ["--data_dir", str(tmp_path), "--suite_dir", str(tmp_path / "out"), "--mode", "1"]
+    recipe = parse_args(
+        ["-c", str(tmp_path / "suite.yaml"), "--ckpt_path", str(folder / "tiny.ckpt"), *flags], "validate"
+    )
+    near, deep = Evaluation(recipe).protocols
+    assert near.missing is None and "'tiny' has no stages that could be told" in deep.missing
+
+
 def test_a_checkpoint_is_needed(folder):
     with pytest.raises(SystemExit, match="ckpt_path: which checkpoint is to be scored"):
         validate.main(["--config", str(folder / "suite.yaml"), "--suite_dir", str(Path(folder) / "other")])
@@ -170,3 +187,38 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(folder, t
     assert (run / "tiny_best.ckpt").exists()
     score(suite)
     assert (run / "tiny_best.ckpt.old").exists() and (run / "tiny-1_3.ckpt").exists()
+
+
+@pytest.mark.slow
+def test_a_suite_that_is_killed_again_and_again_ends_with_the_same_scores(folder, tmp_path):
+    argv = [sys.executable, VALIDATE, "--config", folder / "suite.yaml", "--ckpt_path", folder / "tiny.ckpt"]
+    argv += ["--data_dir", folder, "--mode", "1", "--suite_dir", tmp_path / "out"]
+
+    def killed_at(text):
+        """Starts the suite, and kills it when it has said something: whether it came to that."""
+        process = subprocess.Popen(list(map(str, argv)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        said = any(text in line for line in process.stdout)
+        process.kill()
+        process.communicate()
+        return said
+
+    for moment in (
+        "path: protocol 2 of 4",
+        "l2 ",
+        "heads: protocol 3 of 4",
+        "Epoch: [1/5]",
+        "Epoch: [3/5]",
+        "finished 5",
+    ):
+        assert killed_at(moment), moment
+    done = subprocess.run(list(map(str, argv)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "near was scored before" in done.stdout
+
+    def scores(path):
+        records = [json.loads(line) for line in path.read_text().splitlines()]
+        assert len({(r["recipe"], r["score"]) for r in records}) == len(records)
+        return {(r["recipe"], r["score"]): r["value"] for r in records}
+
+    assert scores(tmp_path / "out/scores.jsonl") == pytest.approx(scores(folder / "out/scores.jsonl"))
+    assert json.loads((tmp_path / "out/tables.json").read_text()) == read_tables(folder)

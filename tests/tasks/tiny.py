@@ -34,7 +34,9 @@ RECIPE = {
     "projection_size": 16,
     "predictor_hidden_size": 32,
     "log_interval": 1,
+    "val_while_train": False,  # has tests of its own; here it would be one more graph a run
     "num_parallel_workers": 1,
+    "report": False,
 }
 
 

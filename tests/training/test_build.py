@@ -48,11 +48,17 @@ def test_plan():
     )
 
 
+@pytest.mark.parametrize("epochs, steps", [(4, 2), (50, 31), (100, 62), (300, 62)])
+def test_without_a_word_the_warm_up_is_a_tenth_of_a_short_run(epochs, steps):
+    """100 images, 16 a step: 0.4, 5, 10 and 10 epochs of 6.25 steps."""
+    assert Plan(parse_args(["--batch_size", "16", "--epoch_size", str(epochs)]), 100).warmup_steps == steps
+
+
 @pytest.mark.parametrize(
     "argv, images, message",
     [
         ((), 15, r"batch_size: a step takes 16 images \(16 a device x 1 devices x 1 accumulated\), .* has 15"),
-        (("--warmup_epochs", "4"), 64, "warmup_epochs: 4.0 epochs of warm-up in a run of 4"),
+        (("--warmup_epochs", "4"), 64, "warmup_epochs: 4.0 epochs of warm-up in a run of 4; try --warmup_epochs 0.4"),
     ],
 )
 def test_plans_that_cannot_be(argv, images, message):

@@ -34,9 +34,10 @@ def frozen_network(seed=3):
     return network
 
 
-def create_step(network, accumulation=1, loss_scale=None, lr="0.3"):
+def create_step(network, accumulation=1, loss_scale=None, lr="0.3", noted=False):
     args = recipe("--lr", lr, "--warmup_epochs", "0")
-    return BYOLTrainOneStep(network, create_optimizer(args, network, Plan(args, 64)), 0.9, 16, accumulation, loss_scale)
+    optimizer = create_optimizer(args, network, Plan(args, 64))
+    return BYOLTrainOneStep(network, optimizer, 0.9, 16, accumulation, loss_scale, notes_gradient_norm=noted)
 
 
 @MODES

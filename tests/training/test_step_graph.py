@@ -6,6 +6,7 @@ import pytest
 
 import mindspore as ms
 
+from mindbyol.training.measures import Measures
 from mindbyol.training.step import LossScale
 from tests.training.test_build import batch, tiny_network
 from tests.training.test_large_batches import create_step
@@ -22,11 +23,14 @@ def graphs(tmp_path):
 @pytest.mark.parametrize("scale", [None, 8.0])
 def test_no_control_flow_and_no_python(graphs, accumulation, scale):
     """Ascend's graph engine (jit level O2) refuses a graph with control flow; PyExecute calls Python from the graph."""
-    step = create_step(tiny_network(), accumulation, scale and LossScale(scale, True))
+    step = create_step(tiny_network(), accumulation, scale and LossScale(scale, True), noted=True)
+    measures = Measures(step)
+    measures.before_step()
     for k in range(accumulation):
         step(*batch(k))
+    measures.after_step()
     compiled = [file.read_text() for file in graphs.glob("*_validate_*.ir")]
-    assert len(compiled) == accumulation and sum("ApplyMomentum(" in text for text in compiled) == 1
+    assert len(compiled) == accumulation + 2 and sum("ApplyMomentum(" in text for text in compiled) == 1
     for text in compiled:
         found = re.findall(r"\b(?:Switch|SwitchLayer|PyExecute|PyInterpret|Partial)\(.*", text)
         assert not found, found[:3]

@@ -111,17 +111,17 @@ def test_goes_on_where_it_was_stopped(photos, tmp_path):
 def test_parts_of_other_weights_are_not_mixed_in(photos, tmp_path):
     assert not embed(photos, tmp_path / "out.npz", rank=0, ranks=2)
     with pytest.raises(
-        ValueError, match="out.npz.parts: holds unfinished features of other weights, size, crop or batch size"
+        ValueError, match="out.npz.parts: holds unfinished features of other weights, size, crop, background or batch"
     ):
         embed(photos, tmp_path / "out.npz", identity="others")
 
 
-@pytest.mark.parametrize("bad", [3, COUNT - 1])
+@pytest.mark.parametrize("bad", [1, 3, COUNT - 1])
 def test_unreadable_images_are_named_and_left_out(photos, tmp_path, caplog, bad):
     files = sorted(photos.rglob("*.png"))[-bad:]
     for file in files:
         file.write_bytes(b"no image")
-    assert embed(photos, tmp_path / "out.npz")
+    assert embed(photos, tmp_path / "out.npz") == (COUNT - bad, 3, bad)
     found = np.load(tmp_path / "out.npz")
     for file in files:
         name = str(file.relative_to(photos))
@@ -130,7 +130,30 @@ def test_unreadable_images_are_named_and_left_out(photos, tmp_path, caplog, bad)
         )
         file.unlink()
     check(found, photos)
-    assert caplog.messages[-1] == f"{bad} of 23 images cannot be read and are left out"
+    left_out = "is left out" if bad == 1 else "are left out"
+    assert caplog.messages[-1] == f"{bad} of 23 images cannot be read and {left_out}"
+
+
+def test_the_first_unreadable_image_may_stop_it(photos, tmp_path):
+    bad = sorted(photos.rglob("*.png"))[-1]
+    bad.write_bytes(b"no image")
+    with pytest.raises(
+        RuntimeError, match=f"^{bad.relative_to(photos)}: not an image that OpenCV or Pillow can decode"
+    ):
+        embed(photos, tmp_path / "out.npz", on_bad_image="stop")
+    bad.unlink()
+    batches = []
+    embed(photos, tmp_path / "out.npz", extractor=lambda images: batches.append(1) or mean_colour(images))
+    assert len(batches) == 2  # of 6: goes on with the part that was mended
+
+
+def test_transparent_images_lie_on_the_background(tmp_path):
+    (tmp_path / "photos").mkdir()
+    cv2.imwrite(str(tmp_path / "photos/clear.png"), np.zeros((20, 20, 4), np.uint8))
+    for name, options in (("white.npz", {}), ("red.npz", {"background": (255, 0, 0)})):
+        embed(tmp_path / "photos", tmp_path / name, **options)
+    assert np.load(tmp_path / "white.npz")["features"].tolist() == [[255, 255, 255]]
+    assert np.load(tmp_path / "red.npz")["features"].tolist() == [[255, 0, 0]]
 
 
 def test_without_a_readable_image_there_are_no_features(photos, tmp_path):
@@ -172,12 +195,14 @@ def stopped(photos, tmp_path):
     return first, content, times
 
 
-def test_an_image_that_was_mended_starts_anew(photos, tmp_path, stopped, caplog):
+def test_an_image_that_was_mended_makes_its_part_anew(photos, tmp_path, stopped, caplog):
     first, content, _ = stopped
     first.write_bytes(content)
-    assert embed(photos, tmp_path / "out.npz")
+    batches = []
+    assert embed(photos, tmp_path / "out.npz", extractor=lambda images: batches.append(1) or mean_colour(images))
+    assert len(batches) == 4  # of 6: the third part was there
     check(np.load(tmp_path / "out.npz"), photos)
-    assert "The images have changed since 2 parts of" in caplog.text and "starting anew" in caplog.text
+    assert "images have changed since they were embedded: 1 of 2 parts in" in caplog.text
     assert sorted(os.listdir(tmp_path)) == ["out.npz", "photos"]
 
 
@@ -251,4 +276,5 @@ def test_command(photos, tmp_path, ranks):
     assert done.returncode == 0, done.stdout + done.stderr
     found = np.load(tmp_path / "out.npz")
     assert found["features"].shape == (COUNT, 512)
+    assert f"out.npz: features {COUNT} x 512, float32, and as many names" in done.stdout + done.stderr or ranks == 2
     assert sorted(found["names"]) == sorted(expected(photos))

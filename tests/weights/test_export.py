@@ -134,10 +134,9 @@ def test_digests_are_equal_in_all_formats(arrays, tmp_path):
         path, _ = write(arrays, tmp_path, kind)
         expected = expected or digests(path)
         assert digests(path) == expected and len(expected) == 1
-    assert f"backbone: 11,176,512 parameters, sha256 {checkpoint.digest(foreign.part(arrays, 'online.backbone.'))}" in (
-        expected
-    )
-    assert "card: scores: {'knn20_top1': 64.2}" in describe(path)
+    digest = checkpoint.digest(foreign.part(arrays, "online.backbone."))
+    assert [line.split(maxsplit=1) for line in expected] == [["backbone:", f"11,176,512 parameters, sha256 {digest}"]]
+    assert "card: scores.knn20_top1: 64.2" in describe(path)
 
 
 def test_inspect_lists_what_does_not_match(arrays, tmp_path):
@@ -230,4 +229,4 @@ def test_commands(arrays, tmp_path):
     assert lines[0] == "mindbyol, full checkpoint, epoch 3"
     assert lines[-1] == f"wrote {tmp_path / 'byol-safetensors.safetensors'}"
     lines = run("inspect_checkpoint.py", tmp_path / "byol-safetensors.safetensors")
-    assert "card: recipe: byol.yaml" in lines
+    assert "card: recipe: byol.yaml" in [" ".join(line.split()) for line in lines]

@@ -143,5 +143,5 @@ def test_the_command_says_it_in_one_line(tmp_path):
 def test_a_card_cannot_forge_lines(backbone, tmp_path):
     checkpoint.write(tmp_path / "a.ckpt", backbone, Card(model="resnet18", recipe="x\n\x1b[2Kcard: step: 9\udc80"))
     lines = describe(tmp_path / "a.ckpt")
-    assert r"card: recipe: x\n\x1b[2Kcard: step: 9\udc80" in lines
+    assert r"card: recipe:    x\n\x1b[2Kcard: step: 9\udc80" in lines
     assert all(line.isprintable() for line in lines)
