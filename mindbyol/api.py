@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from mindbyol import runtime, tasks
 from mindbyol.config import recipe_from
@@ -139,17 +139,18 @@ def load(path: PathLike, model: Optional[str] = None, image_size: Optional[int] 
         `card` with all that is known of it.
 
     Raises:
-        FileNotFoundError, ValueError: There is no such file, or it cannot be read; in one line.
+        FileNotFoundError, ValueError: In one line: there is no such file, it cannot be read, or the size is none.
     """
+    if image_size is not None and not 8 <= image_size <= 4096:
+        raise ValueError(f"image_size: {image_size} is not 8 to 4096, the side of an image in pixels")
     path = Path(path)
     return open_subject(newest_weights(path) if path.is_dir() else path, model, image_size)
 
 
 def embed(
-    backbone: Subject,
+    backbone: Union[Subject, PathLike],
     data: Any,
     *,
-    image_size: Optional[int] = None,
     crop_pct: float = 0.875,
     background: Optional[str] = None,
     batch_size: int = 64,
@@ -160,9 +161,8 @@ def embed(
     """Features of images, in memory; scripts/embed.py writes those of any number to a file.
 
     Args:
-        backbone (Subject): From `load`.
+        backbone (Subject): From `load`, or what `load` takes.
         data (str or Source): A folder, images at any depth, or a source; see `data.create_source`.
-        image_size (int): Side of the images that the backbone gets, in pixels; that of its training by default.
         crop_pct (float): Side of the centre crop, of the shorter side.
         background (str): What transparent images are laid on: white, gray, black or `R,G,B`; that of the backbone's
             training by default.
@@ -180,8 +180,10 @@ def embed(
             normalised, or the background is no colour.
         DataError: No image can be read, or features are not finite.
     """
+    if isinstance(backbone, (str, os.PathLike)):
+        backbone = load(backbone)
     source = create_source("folder", os.fspath(data), split=".") if isinstance(data, (str, os.PathLike)) else data
-    transform, extractor = prepare(backbone, image_size, crop_pct)
+    transform, extractor = prepare(backbone, crop_pct)
     try:
         behind = rgb(colour(background or backbone.card.background or "white"))
     except argparse.ArgumentTypeError as error:

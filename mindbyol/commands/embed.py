@@ -61,7 +61,7 @@ def main(argv=None):
     check_output(args.output)
     source = create_source("folder", args.data_dir, split=".")
     subject = open_subject(args.ckpt_path, args.model, args.image_resize)
-    transform, extractor = prepare(subject, args.image_resize, args.crop_pct)
+    transform, extractor = prepare(subject, args.crop_pct)
     size, padding = transform.size, subject.card.padding
     background = args.background or subject.card.background or "white"
     settings = LoaderSettings(

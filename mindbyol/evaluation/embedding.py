@@ -44,12 +44,11 @@ class Written(NamedTuple):
     left_out: int
 
 
-def prepare(subject, image_size=None, crop_pct=0.875):
+def prepare(subject, crop_pct=0.875):
     """What becomes of an image, and of a batch of them, on the way to features of a backbone.
 
     Args:
         subject (Subject): The backbone; see `weights.subject.open_subject`.
-        image_size (int): Side of the images that it gets, in pixels; that of its training by default.
         crop_pct (float): Side of the centre crop, of the shorter side.
 
     Returns:
@@ -63,8 +62,7 @@ def prepare(subject, image_size=None, crop_pct=0.875):
         raise ValueError(
             f"{subject.path}: says nothing of mean and std, so images cannot be normalised; take one of train.py"
         )
-    transform = EvalTransform(image_size or card.image_size, crop_pct)
-    return transform, FeatureExtractor(subject.backbone, card.mean, card.std)
+    return EvalTransform(subject.image_size, crop_pct), FeatureExtractor(subject.backbone, card.mean, card.std)
 
 
 def compute_rows(extractor, loader, bar):

@@ -20,6 +20,7 @@ class Subject(NamedTuple):
         card (Card): Model, stem and padding always; `mean` and `std` are None where neither file nor project says them.
         digest (str): SHA-256 of the online backbone, the same whatever the format of the file.
         found (str): What the file is, for people.
+        image_size (int): Side of the images that it is built for, in pixels.
         weights (dict[str, ndarray]): All arrays of the file under our names; see `layouts.PARTS`.
     """
 
@@ -28,12 +29,13 @@ class Subject(NamedTuple):
     card: Card
     digest: str
     found: str
+    image_size: int
     weights: dict
 
     def __repr__(self):
         card = self.card
         return (
-            f"<{self.found}: {card.model}, stem {card.stem}, padding {card.padding}, {card.image_size} px, "
+            f"<{self.found}: {card.model}, stem {card.stem}, padding {card.padding}, {self.image_size} px, "
             f"{self.backbone.num_features} features, from {self.path}>"
         )
 
@@ -55,5 +57,6 @@ def open_subject(path, model=None, image_size=None):
     """
     weights = read_weights(path, model=model)
     digest = checkpoint.digest(weights.part(layouts.ONLINE))
-    backbone = networks.build(weights, image_size=image_size)
-    return Subject(str(path), backbone, weights.card, digest, weights.found, weights.arrays)
+    size = image_size or weights.card.image_size
+    backbone = networks.build(weights, image_size=size)
+    return Subject(str(path), backbone, weights.card, digest, weights.found, size, weights.arrays)

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import mindbyol
+import tests.tiny_model  # noqa: F401  (the model `tiny`)
 from mindbyol import data, tasks
 from mindbyol.commands import validate
 from mindbyol.config import parse_args
@@ -81,9 +82,9 @@ def test_the_example_of_a_protocol_scores(tmp_path, monkeypatch, capsys):
     module.__doc__ = example("nearest_mean.py").split('"""')[1]
     monkeypatch.setitem(sys.modules, "mindbyol.evaluation.nearest_mean", module)
     monkeypatch.setitem(tasks.TASKS, "nearest_mean", "mindbyol.evaluation.nearest_mean")
-    flags = "--task nearest_mean --dataset digits --image_resize 8 --crop_pct 1 --baselines True --model resnet18"
+    flags = "--task nearest_mean --dataset digits --image_resize 8 --crop_pct 1 --baselines True --model tiny"
     with someone_elses_logging():
-        validate.main([*flags.split(), "--stages", "1", "--stem", "small", "--results", str(tmp_path / "scores.jsonl")])
+        validate.main([*flags.split(), "--results", str(tmp_path / "scores.jsonl")])
     scores = [yaml.safe_load(line) for line in (tmp_path / "scores.jsonl").read_text().splitlines()]
     (found,) = (one["value"] for one in scores if one["features"] == "pixels")
     train, val = (data.create_source("digits", split=split) for split in ("train", "val"))
@@ -116,8 +117,8 @@ def test_the_notebook_runs(tmp_path):
     (tmp_path / "docs").mkdir()
     cells = yaml.safe_load((DOCS / "notebook.ipynb").read_text(encoding="utf-8"))["cells"]
     code = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    assert "epochs=20" in code
-    code = code.replace("epochs=20", "epochs=3").replace("%matplotlib inline", "").replace('".."', repr(str(ROOT)))
+    assert "epochs=40" in code
+    code = code.replace("epochs=40", "epochs=3").replace("%matplotlib inline", "").replace('".."', repr(str(ROOT)))
     (tmp_path / "docs" / "cells.py").write_text(code)
     result = subprocess.run(
         [sys.executable, "cells.py"],

@@ -145,9 +145,9 @@ def test_features_are_those_of_the_command(photos, tmp_path, backbone, caplog):
     assert (photos / str(names[3])).is_file()
 
 
-def test_a_source_of_images_can_be_embedded(backbone):
+def test_a_source_of_images_can_be_embedded(run):
     digits = create_source("digits", split="val", num_samples=20)
-    features, names = mindbyol.embed(backbone, digits, progress=False)
+    features, names = mindbyol.embed(run.folder, digits, progress=False)
     assert features.shape == (20, 16) and names[0] == digits.name(0)
     assert len(np.unique(features, axis=0)) == 20
 
@@ -168,6 +168,8 @@ def test_a_folder_of_nothing_but_damage(backbone, tmp_path):
         (lambda p: mindbyol.pretrain(p / "no"), "^data_dir: .*no is not a folder"),
         (lambda p: mindbyol.load(p), "photos: no checkpoint of a run in this folder; name the file"),
         (lambda p: mindbyol.load(p / "no.ckpt"), "no.ckpt: no such file"),
+        (lambda p: mindbyol.load(p / "no.ckpt", image_size=0), "^image_size: 0 is not 8 to 4096"),
+        (lambda p: mindbyol.embed(p, p), "photos: no checkpoint of a run in this folder; name the file"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(photos, tmp_path, monkeypatch, call, message):
