@@ -53,7 +53,7 @@ class Pretrained:
 
     @property
     def metrics(self) -> "list[dict[str, Any]]":
-        """What metrics.jsonl holds: a dictionary a log line."""
+        """What metrics.jsonl holds: a dictionary a log line, and one each time scores are taken on the way."""
         lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines]
 

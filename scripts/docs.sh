@@ -4,4 +4,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/venv.sh
 use_venv requirements-docs.txt
-NO_MKDOCS_2_WARNING=1 exec mkdocs build --quiet --strict "$@"
+NO_MKDOCS_2_WARNING=1 exec mkdocs build --strict "$@"

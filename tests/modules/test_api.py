@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from mindbyol.data import DataError, create_source
 from mindbyol.runtime import pynative
 from mindbyol.training.signals import StopSignals
 
+LINEAR = Path(__file__).parents[2] / "configs/linear/linear_digits_cpu.yaml"
 SMALL = {
     "model": "tiny",
     "image_resize": 16,
@@ -76,41 +78,36 @@ def test_a_run_leaves_the_files_of_train_py(run):
     assert all(0 < line["byol_loss"] < 8 for line in run.metrics)
 
 
-def test_a_second_run_is_the_same_and_leaves_everything_as_it_was(photos, tmp_path, monkeypatch, run, backbone):
-    monkeypatch.chdir(tmp_path)
-    before = logging.getLogger().handlers[:], logging.getLogger().level, (run.folder / "rank0.log").stat().st_size
-    with pynative():
-        second = mindbyol.pretrain(str(photos), epochs=2, **SMALL)
-        assert ms.get_context("mode") == ms.PYNATIVE_MODE
-    assert mindbyol.load("ckpt/photos").digest == backbone.digest
-    assert str(second.folder) == "ckpt/photos"
-    assert before == (
-        logging.getLogger().handlers[:],
-        logging.getLogger().level,
-        (run.folder / "rank0.log").stat().st_size,
-    )
-    descriptor = os.open(second.folder, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # another process may go on in it
-    os.close(descriptor)
-
-
-def test_an_interrupt_saves_and_returns_and_the_run_goes_on(photos, tmp_path, backbone):
+def test_an_interrupted_second_run_goes_on_to_the_same_and_leaves_everything_as_it_was(
+    photos, tmp_path, monkeypatch, run, backbone
+):
     class Interrupt(logging.Handler):
         def emit(self, record):
             if "batch: [1/2]" in record.getMessage():
                 os.kill(os.getpid(), signal.SIGINT)
 
-    log, interrupt = logging.getLogger("mindbyol.training.log"), Interrupt()
+    def found():
+        root = logging.getLogger()
+        return root.handlers[:], root.level, (run.folder / "rank0.log").stat().st_size, ms.get_context("mode")
+
+    monkeypatch.chdir(tmp_path)
+    log, interrupt, before = logging.getLogger("mindbyol.training.log"), Interrupt(), found()
     log.addHandler(interrupt)
     try:
-        stopped = mindbyol.pretrain(photos, epochs=2, ckpt_save_dir=tmp_path / "run", **SMALL)
+        with pynative():
+            stopped = mindbyol.pretrain(str(photos), epochs=2, **SMALL)
+            assert ms.get_context("mode") == ms.PYNATIVE_MODE
     finally:
         log.removeHandler(interrupt)
-    assert not stopped.finished and stopped.metrics[-1]["step"] < 4
+    assert str(stopped.folder) == "ckpt/photos" and not stopped.finished and stopped.metrics[-1]["step"] < 4
+    descriptor = os.open(stopped.folder, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # another process may go on in it
+    os.close(descriptor)
     with pytest.raises(ValueError, match="holds the checkpoints of an earlier run"):
-        mindbyol.pretrain(photos, epochs=2, ckpt_save_dir=tmp_path / "run", **SMALL)
-    assert mindbyol.pretrain(photos, epochs=2, ckpt_save_dir=tmp_path / "run", resume=True, **SMALL).finished
-    assert mindbyol.load(tmp_path / "run").digest == backbone.digest
+        mindbyol.pretrain(photos, epochs=2, **SMALL)
+    assert mindbyol.pretrain(photos, epochs=2, resume=True, **SMALL).finished
+    assert mindbyol.load("ckpt/photos").digest == backbone.digest
+    assert found() == before
 
 
 def test_signals_are_left_alone_in_a_thread():
@@ -164,7 +161,7 @@ def test_a_folder_of_nothing_but_damage(backbone, tmp_path):
         (lambda p: mindbyol.pretrain(p, epoch=3), r"^mindbyol.pretrain: unknown key 'epoch'; nearest: epoch"),
         (lambda p: mindbyol.pretrain(p, epochs=0), "^mindbyol.pretrain: epoch_size: 0 is below 1"),
         (lambda p: mindbyol.pretrain(p, epochs=3, epoch_size=3), "^epoch_size: is given twice, also as epochs"),
-        (lambda p: mindbyol.pretrain(p, task="finetune"), "^task: pretrain is for byol; train.py does finetune"),
+        (lambda p: mindbyol.pretrain(config=LINEAR), "^task: pretrain is for byol; train.py does linear"),
         (lambda p: mindbyol.pretrain(p / "no"), "^data_dir: .*no is not a folder"),
         (lambda p: mindbyol.load(p), "photos: no checkpoint of a run in this folder; name the file"),
         (lambda p: mindbyol.load(p / "no.ckpt"), "no.ckpt: no such file"),
