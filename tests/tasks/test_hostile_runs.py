@@ -196,7 +196,7 @@ def test_results_replace_files_only(finished, tmp_path):
 
 @pytest.mark.parametrize("script, flags", [("preview.py", "--dataset digits --output"), ("export.py", None)])
 def test_other_outputs_replace_files_only(finished, tmp_path, script, flags):
-    pipe = tmp_path / "pipe.ckpt"
+    pipe = tmp_path / ("pipe.ckpt" if script == "export.py" else "pipe.png")
     os.mkfifo(pipe)
     flags = flags or f"{finished}/tiny-2_10_backbone.ckpt --format mindcv -o"
     command = [sys.executable, f"{tiny.ROOT}/scripts/{script}", *flags.split(), str(pipe)]
