@@ -84,7 +84,7 @@ def test_what_a_run_says(digits_run):
 
 def test_what_a_run_leaves(digits_run):
     folder, _ = digits_run
-    files = {"config.yaml", "metrics.jsonl", "rank0.log"}
+    files = {"config.yaml", "environment.json", "metrics.jsonl", "rank0.log", "report.html", "views.png"}
     files |= {f"resnet18-{epoch}_{4 * epoch}{kind}.ckpt" for epoch in (1, 2) for kind in ("", "_backbone")}
     assert {file.name for file in folder.iterdir()} == files
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
