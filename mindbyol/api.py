@@ -105,12 +105,12 @@ def pretrain(
             if key in keys:
                 raise ValueError(f"{key}: is given twice, also as {name}; drop one of the two")
             keys[key] = value
+    _only_byol(keys.get("task", "byol"))
     if config is None and data is not None:
         keys.setdefault("dataset", "folder")
         keys.setdefault("ckpt_save_dir", Path("ckpt") / (Path(data).resolve().name or "images"))
     recipe = recipe_from(keys, config, where="mindbyol.pretrain")
-    if recipe.task != "byol":
-        raise ValueError(f"task: pretrain is for byol; train.py does {recipe.task}")
+    _only_byol(recipe.task)
     with someone_elses_logging(), runtime.someone_elses_mode():
         setup_logging()
         try:
@@ -118,6 +118,11 @@ def pretrain(
         finally:
             release(recipe.ckpt_save_dir)
     return Pretrained(Path(recipe.ckpt_save_dir), finished)
+
+
+def _only_byol(task):
+    if task != "byol":
+        raise ValueError(f"task: pretrain is for byol; train.py does {task}")
 
 
 def load(path: PathLike, model: Optional[str] = None, image_size: Optional[int] = None) -> Subject:

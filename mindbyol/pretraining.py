@@ -90,7 +90,7 @@ VAL_WHILE_TRAIN = Group(
     ),
 )
 
-# Without a recipe they are meant for a folder of some thousand images (docs/own_images.md); recipes have their own.
+# Without a recipe they are meant for a folder of some thousand images; recipes have their own.
 KEYS = (
     SYSTEM,
     DATASET,

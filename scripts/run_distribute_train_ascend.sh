@@ -19,10 +19,9 @@ stop() { # one rank that is told is enough; before training there is nothing to 
     local rank
     rank=$(grep -ohE 'rank [0-9]+: process [0-9]+' "$logs"/worker_*.log 2>/dev/null | grep -oE '[0-9]+$' |
         while read -r process; do kill -0 "$process" 2>/dev/null && echo "$process" && break; done)
-    if [ -n "$rank" ]; then kill "-$1" "$rank"; else kill -INT "$msrun"; fi
+    if [ -n "$rank" ]; then kill -TERM "$rank"; else kill -INT "$msrun"; fi
 }
-trap 'stop INT' INT
-trap 'stop TERM' TERM
+trap stop INT TERM
 while kill -0 "$msrun" 2>/dev/null; do
     wait "$msrun" # returns at each signal
 done

@@ -9,4 +9,5 @@ use_venv requirements-dev.txt
 echo "== black, isort, flake8"
 black --quiet --check . && isort --quiet --check . && flake8
 echo "== pytest $*"
-exec python -m pytest "$@"
+# A file stays in one process, since its tests share what they trained.
+exec python -m pytest -n 2 --dist loadfile "$@"

@@ -31,6 +31,9 @@ def axis(text):
     return key, values
 
 
+CLASSIFIERS = ("linear", "multihead", "finetune")  # tasks that score themselves by top1 and top5 while they train
+
+
 @one_line_errors()
 def main(argv=None):
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -45,8 +48,8 @@ def main(argv=None):
     settings = [[word for key, value in zip(keys, point) for word in (f"--{key}", value)] for point in grid]
     for of_point in settings:  # what is wrong with a value comes out before the first run
         recipe = parse_args([*flags, *of_point], "train")
-    if "val_while_train" not in recipe.values:
-        raise ValueError(f"--config: task {recipe.task} does not score while it trains; take finetune, say")
+    if recipe.task not in CLASSIFIERS:
+        raise ValueError(f"--config: task {recipe.task} trains no classifier; take one of {', '.join(CLASSIFIERS)}")
     if not recipe.val_while_train:
         raise ValueError("val_while_train: is off, so there would be no score to compare; leave the key out")
 

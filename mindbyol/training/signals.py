@@ -11,8 +11,7 @@ class StopSignals:
     Python hears signals in its main thread alone: in another one nothing changes.
 
     Attributes:
-        received (str or None): Name of the signal that came; who sent SIGTERM is not known: it may be a launcher that
-            got Ctrl-C.
+        received (str or None): Name of the signal that came, for people.
     """
 
     def __init__(self):
@@ -31,6 +30,7 @@ class StopSignals:
     def _take(self, number, _):
         for again in self._before:  # needs no Python to run, which a long step on the device would keep waiting
             signal.signal(again, signal.SIG_DFL)
-        self.received = {signal.SIGINT: "Ctrl-C (SIGINT)"}.get(number, "SIGTERM")
+        # While a graph compiles or runs, MindSpore takes SIGINT itself, and sends SIGTERM to its own process.
+        self.received = "Ctrl-C" if number == signal.SIGINT else "SIGTERM or Ctrl-C"
         # Not by the log: the signal may have come in the middle of a line of it, and files are not reentrant.
         os.write(2, f"\n{self.received}: saving after this step, then stopping; once more stops at once\n".encode())

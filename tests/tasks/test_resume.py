@@ -84,7 +84,7 @@ def test_sigterm_saves_and_resume_goes_on(straight, tmp_path):
     process.send_signal(signal.SIGTERM)
     output = process.communicate()[0]
     assert process.returncode == train.STOPPED == 75, output
-    assert "SIGTERM: saving after this step" in output and f"of {STEPS}; --resume goes on from here" in output
+    assert "SIGTERM or Ctrl-C: saving after this step" in output and f"of {STEPS}; --resume goes on from here" in output
     assert 3 <= len(tiny.metrics(tmp_path)) < STEPS
     (tmp_path / ".tiny-1_1.ckpt.partial").mkdir()  # left by a kill, and by one of an earlier version
     (tmp_path / ".tiny-1_1.partial.ckpt").write_bytes(b"half")
@@ -135,14 +135,10 @@ def test_two_ranks_resume_too(tmp_path):
     recipe = {**RECIPE, "batch_size": 8, "epoch_size": 3, "ckpt_save_steps": 1000, "log_interval": 4}
     process = tiny.start_launcher(tmp_path / "run", resume="auto", **recipe)
     read_lines(process, 2)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     output = process.communicate()[0]
     assert process.returncode == train.STOPPED, output
-    assert (
-        "Ctrl-C (SIGINT): saving" in output
-        and "of 15; --resume goes on from here" in output
-        and "the same command with --resume goes on" in output
-    )
+    assert "of 15; --resume goes on from here" in output and "the same command with --resume goes on" in output
     tiny.run_msrun(tmp_path / "run", resume="auto", **recipe)
     tiny.run_msrun(tmp_path / "straight", **recipe)
     assert_same(tmp_path / "run", tmp_path / "straight", logged=[4, 5, 8, 10, 12, 15])
@@ -247,7 +243,7 @@ def test_a_full_disk_stops_the_run_and_harms_nothing(earlier, straight):
 def test_a_second_signal_stops_at_once():
     code = "import os, signal; from mindbyol.training.signals import StopSignals\n"
     code += (
-        "with StopSignals() as signals:\n    os.kill(os.getpid(), signal.SIGINT); assert 'Ctrl-C' in signals.received\n"
+        "with StopSignals() as signals:\n    os.kill(os.getpid(), signal.SIGINT); assert signals.received == 'Ctrl-C'\n"
     )
     code += "    os.kill(os.getpid(), signal.SIGTERM); print('still here')"
     result = subprocess.run([sys.executable, "-c", code], cwd=tiny.ROOT, capture_output=True, text=True)
@@ -261,7 +257,11 @@ def test_a_signal_while_the_log_is_written_is_no_error(tmp_path):
     code += (
         "handler.flush = lambda: (os.kill(os.getpid(), signal.SIGTERM) if signals.received is None else 0, flush())\n"
     )
-    code += "with StopSignals() as signals:\n    logging.info('a line'); assert signals.received == 'SIGTERM'\n"
+    code += (
+        "with StopSignals() as signals:\n    logging.info('a line'); assert signals.received == 'SIGTERM or Ctrl-C'\n"
+    )
     result = subprocess.run([sys.executable, "-c", code], cwd=tiny.ROOT, capture_output=True, text=True)
-    assert result.returncode == 0 and result.stderr.count("SIGTERM: saving after this step") == 1, result.stderr
+    assert (
+        result.returncode == 0 and result.stderr.count("SIGTERM or Ctrl-C: saving after this step") == 1
+    ), result.stderr
     assert "Traceback" not in result.stderr and (tmp_path / "rank0.log").read_text().count("\n") == 1
