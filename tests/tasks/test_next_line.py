@@ -49,8 +49,8 @@ def photos(repository):
 def train(capsys, folder, **recipe):
     """Trains in this process: the words of the last line's command."""
     tiny_train.main(tiny.arguments(folder, **{"num_samples": 32, "epoch_size": 1, **recipe})[1:])
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if " - next: " in line]
-    words = shlex.split(line.partition(" - next: ")[2])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "] next: " in line]
+    words = shlex.split(line.partition("] next: ")[2])
     assert words[0] == "python" and Path(words[1]).is_file()
     return words
 
@@ -64,8 +64,8 @@ def test_images_without_labels_are_embedded(photos, capsys):
     words = [sys.argv[0], "--data_dir", str(photos.relative_to(Path.cwd()))]
     argv = tiny.arguments("runs of today", **{**folder, "epoch_size": 1})[1:]
     tiny_train.main([*argv, *words[1:]])
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if " - next: " in line]
-    words = shlex.split(line.partition(" - next: ")[2])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "] next: " in line]
+    words = shlex.split(line.partition("] next: ")[2])
     assert words[:2] == ["python", "scripts/embed.py"]
     run(words)
     assert "features 12 x 16, float32" in capsys.readouterr().out
@@ -86,8 +86,8 @@ def test_a_classifier_is_scored_with_the_recipe_of_its_run(repository, capsys):
     keys = {**classifiers.LINEAR, "epoch_size": 1, "lr": 0.5, "cache_features": True}
     argv = [*classifiers.flags(keys), "--ckpt_path", "a b.ckpt", "--ckpt_save_dir", "heads of today"]
     tiny_train.main(argv)
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if " - next: " in line]
-    words = shlex.split(line.partition(" - next: ")[2])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "] next: " in line]
+    words = shlex.split(line.partition("] next: ")[2])
     run([*words, "--results", "scores.jsonl"])
     metrics = [json.loads(line) for line in Path("heads of today/metrics.jsonl").read_text().splitlines()]
     records = {r["score"]: r["value"] for r in map(json.loads, Path("scores.jsonl").read_text().splitlines())}
@@ -102,8 +102,8 @@ def test_the_line_runs_in_a_shell(photos, labels):
     argv = [word if word != "it's" else "it's mine" for word in argv]
     done = subprocess.run([sys.executable, *argv], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    (line,) = [line for line in done.stdout.splitlines() if " - next: " in line]
-    command = line.partition(" - next: ")[2].replace("python", shlex.quote(sys.executable), 1)
+    (line,) = [line for line in done.stdout.splitlines() if "] next: " in line]
+    command = line.partition("] next: ")[2].replace("python", shlex.quote(sys.executable), 1)
     done = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert ("knn10_top1" if labels else "wrote runs of today/features.npz") in done.stdout
