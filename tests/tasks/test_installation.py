@@ -45,7 +45,7 @@ def test_the_commands_run(installed):
     assert "make-mindrecord" in run(installed, *mindbyol)
     assert "checkpoint file" in run(installed, *mindbyol, "inspect", "--help")
     assert run(installed, *mindbyol, "inspct", code=1).startswith(
-        "mindbyol: inspct: no such command; there are convert"
+        "mindbyol: inspct: no such command; there are compare, convert"
     )
 
 
