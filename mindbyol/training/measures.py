@@ -4,8 +4,7 @@ They take norms over all parameters, which is too much for every step: graphs of
 The gradient alone is gone when a step has ended; the step notes its norm, see `step.TrainOneStep`.
 """
 
-import mindspore as ms
-from mindspore import nn, ops
+from mindspore import ParameterTuple, nn, ops
 
 _copy = ops.MultitypeFuncGraph("copy_before")
 _half_square = ops.MultitypeFuncGraph("half_square")
@@ -85,7 +84,7 @@ class Measures:
     def __init__(self, step):
         parameters = step.optimizer.parameters
         before = parameters.clone(prefix="before_line")
-        targets, onlines = (ms.ParameterTuple(of_one) for of_one in step.network.target_pairs())
+        targets, onlines = (ParameterTuple(of_one) for of_one in step.network.target_pairs())
         self._gradient_norm = step.gradient_norm
         self._remember = _Remember(parameters, before)
         self._measure = _Measure(parameters, before, targets, onlines)
