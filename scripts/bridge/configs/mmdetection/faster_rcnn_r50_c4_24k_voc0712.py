@@ -167,7 +167,7 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type="InfiniteSampler", shuffle=True),
     batch_sampler=dict(type="AspectRatioBatchSampler"),
-    # the two sets differ in their metadata, which ConcatDataset refuses if it is not told to look aside
+    # the metadata of both sets are the same but for this key
     dataset=dict(type="ConcatDataset", ignore_keys=["dataset_type"], datasets=[voc2007, voc2012]),
 )
 val_dataloader = dict(
