@@ -159,7 +159,8 @@ class Training:
         self.mindcv_names = self.network.online.backbone.mindcv_names  # mixed precision puts a wrapper around it
         step = create_train_step(self.recipe, self.network, plan, self.world.ranks)
         self.measures = Measures(step)
-        self.collapse = WatchCollapse(self.recipe, self.source.labels if self.num_classes or self.knn else None)
+        labels = self.source.labels if self.num_classes or self.knn else None
+        self.collapse = WatchCollapse(self.recipe, plan.warmup_epochs, labels)
         self.watchers = [self.collapse] + ([WatchOverflows()] if step.loss_scale else [])
         self.shown = {
             "byol_loss": "loss: {:.4f}",
