@@ -136,7 +136,7 @@ class Training:
             try:
                 self.knn = OnlineKNN(recipe, world, self.source)
             except (ValueError, OSError) as error:
-                if "val_while_train" in recipe.given:
+                if "val_while_train" in recipe.asked:
                     raise ValueError(f"val_while_train: no kNN while training: {error}") from error
                 self.no_knn = str(error)
 

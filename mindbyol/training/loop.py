@@ -22,6 +22,7 @@ import contextlib
 import datetime
 import logging
 import os
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -178,9 +179,11 @@ class Run:
         if state.steps == plan.total_steps:
             logger.info(
                 f"all {plan.epochs} epochs are done already. The schedules end there, so training longer is a new run, "
-                f"from these weights: --ckpt_path {state.file()} --ckpt_save_dir NEW_FOLDER --epoch_size N"
+                f"from these weights: --ckpt_path {shlex.quote(str(state.file()))} "
+                "--ckpt_save_dir NEW_FOLDER --epoch_size N"
             )
-        logger.info("compiling the training step; this takes a while the first time")
+        else:
+            logger.info("compiling the training step; this takes a while the first time")
         runtime.clear_overflow_status()
         with StopSignals() as signals, contextlib.closing(log), contextlib.closing(self.feed):
             for number, batch in enumerate(self.feed, 1):
