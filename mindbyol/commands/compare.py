@@ -19,6 +19,7 @@ with packages():
 
     from mindbyol.commands.of_checkpoint import backbone_of, recipe_flags
     from mindbyol.config import parse_args
+    from mindbyol.config.values import rgb
     from mindbyol.data import eval_transform_from_args
     from mindbyol.data.names import printable
     from mindbyol.evaluation import compare, runner
@@ -90,12 +91,14 @@ class WithNeighbours:
         """The sheet: each query as it was changed, and its neighbours by each kind of features."""
         bank, queries, blocks = sources["bank"], sources["queries"], []
         plain, changed = eval_transform_from_args(recipe), compare.changed_query(recipe)
+        behind = rgb(recipe.background)
         for number, query in enumerate(self._queries(sources)):
             label = queries.labels[query]
             rows = {
-                name: [tile_of(bank, n, plain, label) for n in of_all[number]] for name, of_all in self.found.items()
+                name: [tile_of(bank, n, plain, behind, label) for n in of_all[number]]
+                for name, of_all in self.found.items()
             }
-            image = image_of(queries, query, changed, recipe.seed)
+            image = image_of(queries, query, changed, behind, recipe.seed)
             blocks.append(sheets.Block(sheets.Tile(image, str(queries.class_names[label])), rows))
         return blocks
 

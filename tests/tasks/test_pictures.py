@@ -3,12 +3,17 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from mindbyol import checkpoint
 from mindbyol.backbones import create_backbone
 from mindbyol.commands import compare, map
+from mindbyol.commands.of_checkpoint import recipe_flags
+from mindbyol.config import parse_args
+from mindbyol.data import source_from_args
+from mindbyol.evaluation.subjects import open_trained
 from mindbyol.model_card import Card
 from tests import tiny_model  # noqa: F401  (registers the model)
 from tests.tasks import tiny
@@ -60,6 +65,25 @@ def test_a_map_of_a_folder_needs_no_recipe_and_leaves_out_what_is_no_image(photo
     map.main([str(photos / "tiny.ckpt"), "--data_dir", str(photos / "photos"), "--method", "pca", *PYNATIVE])
     assert "12 of 13 images, no labels, folder photos" in capsys.readouterr().out
     assert (photos / "map.png").exists() and (photos / "neighbours.png").exists()
+
+
+def test_a_map_sees_the_background_through_the_holes(photos):
+    folder = photos / "holes"
+    folder.mkdir()
+    for number in range(4):
+        image = Image.new("RGBA", (20, 24), (60 * number, 99, 0, 255))
+        image.paste((200, 0, 200, 0), (0, 0, 12, 24))
+        image.save(folder / f"{number}.png")
+    features = {}
+    for colour in ("black", "white"):
+        words = [str(photos / "tiny.ckpt"), "--data_dir", str(folder), "--background", colour, *PYNATIVE]
+        map.main([*words, "--method", "pca", "-o", str(photos / colour)])
+        sheet = np.array(Image.open(photos / colour / "neighbours.png").convert("RGB"))
+        assert bool((sheet == 0).all(2).mean() > 0.1) is (colour == "black")
+        recipe = parse_args(recipe_flags(words[0], words[1:]), "validate")
+        subject = open_trained(recipe, words[0])
+        features[colour], _ = map.features_of(recipe, subject, source_from_args(recipe, "train"))
+    assert abs(features["black"] - features["white"]).max() > 0.1
 
 
 def test_a_comparison_scores_draws_and_adds_to_the_report(run, tmp_path, capsys):
