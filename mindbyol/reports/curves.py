@@ -44,6 +44,8 @@ def series_of(runs):
     scores = [key for key in found if key.startswith("val_")]
     others = [key for key in found if key not in AXES and key not in scores and key not in _LAST]
     only_loss = "byol_loss" not in found
+    if not only_loss and not any("probe_accuracy" in run.series for run in runs):
+        found.pop("loss", None)  # the same again
     order = [*(_LAST if only_loss else ()), *list(AXES)[:3], *scores, *list(AXES)[3:], *others, *_LAST]
     return [key for key in dict.fromkeys(order) if key in found]
 
