@@ -74,6 +74,17 @@ def begin(folder, world, plan, source, batch):
 
 
 @_never_fatal
+def compiled(folder, seconds):
+    """Notes how long the first call of a step took, of which all but a step is compilation. Called on rank 0.
+
+    Args:
+        folder (Path): Of the run.
+        seconds (float): Until the call came back.
+    """
+    environment.add(Path(folder) / "environment.json", compile_seconds=round(seconds, 1))
+
+
+@_never_fatal
 def at_end(folder):
     """Writes the report of a folder, and says where it is. Called on rank 0."""
     logger.info(f"report: {write(folder)}")

@@ -23,6 +23,7 @@ import datetime
 import logging
 import os
 import shlex
+import time
 from pathlib import Path
 
 import numpy as np
@@ -187,7 +188,10 @@ class Run:
         runtime.clear_overflow_status()
         with StopSignals() as signals, contextlib.closing(log), contextlib.closing(self.feed):
             for number, batch in enumerate(self.feed, 1):
+                started = time.perf_counter()
                 log.add(*self.step(*batch))
+                if number == 1 and self.world.rank == 0 and self.recipe.report:
+                    report.compiled(state.folder, time.perf_counter() - started)
                 if number % plan.accumulation:
                     continue
                 received = signals.received

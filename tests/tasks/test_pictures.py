@@ -36,6 +36,8 @@ def test_a_run_ends_with_its_report(run):
     assert headings == ["Curves", "What the network sees", "Configuration", "Environment", "Next"]
     assert "finished: 2 epochs, 10 steps, 160 of 1442 images" in page and f"scripts/map.py &#x27;{folder}&#x27;" in page
     assert Image.open(folder / "views.png").size == (796, 196)  # two rows of eight
+    assert 0 < json.loads((folder / "environment.json").read_text())["compile_seconds"] < 600
+    assert "seconds until the first step was made" in page
 
 
 def test_a_map_of_a_run_takes_its_newest_backbone_and_its_recipe(run, tmp_path, capsys):
