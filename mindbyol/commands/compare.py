@@ -10,14 +10,13 @@ by the backbone and by pixels; and in the folder of a run its report.html. All o
 
 import argparse
 import logging
-from pathlib import Path
 
 from mindbyol.command import Parser, one_line_errors, packages
 
 with packages():
     import numpy as np
 
-    from mindbyol.commands.of_checkpoint import backbone_of, recipe_flags
+    from mindbyol.commands.of_checkpoint import backbone_of, output_folder, recipe_flags
     from mindbyol.config import parse_args
     from mindbyol.config.values import rgb
     from mindbyol.data import eval_transform_from_args
@@ -41,8 +40,7 @@ def main(argv=None):
     setup_logging()
     logging.getLogger(runner.__name__).setLevel(logging.WARNING)  # the same numbers follow in a table
     file = backbone_of(own.checkpoint)
-    folder = Path(own.output or Path(file).parent)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = output_folder(own.output, file)
     scores = ["--task", "compare", "--baselines", "True", "--results", str(folder / "scores.jsonl")]
     recipe = parse_args([*recipe_flags(file, flags), *scores], "validate")
     if recipe.dataset == "folder":

@@ -17,7 +17,7 @@ with packages():
     import numpy as np
 
     from mindbyol import runtime
-    from mindbyol.commands.of_checkpoint import backbone_of, recipe_flags
+    from mindbyol.commands.of_checkpoint import backbone_of, output_folder, recipe_flags
     from mindbyol.config import parse_args
     from mindbyol.config.values import number, rgb
     from mindbyol.data import EvalLoader, eval_transform_from_args, loader_settings_from_args, source_from_args
@@ -47,8 +47,7 @@ def main(argv=None):
     setup_logging()
     file = backbone_of(own.checkpoint)
     recipe = parse_args(recipe_flags(file, flags), "validate")
-    folder = Path(own.output or Path(file).parent)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = output_folder(own.output, file)
     outputs = [drawing.check_png(folder / name) for name in ("map.png", "neighbours.png")]
     runtime.setup_for(recipe)
     split = own.split or ("train" if recipe.dataset == "folder" else recipe.val_split)
