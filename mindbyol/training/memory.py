@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 import mindspore as ms
+from mindcv.models.swintransformer import SwinTransformer
+from mindcv.models.swintransformerv2 import SwinTransformerV2
 from mindspore import Tensor, nn
 
 from mindbyol.runtime import pynative
@@ -16,8 +18,9 @@ logger = logging.getLogger(__name__)
 GIGA = 1e9
 _FLOAT = 4  # bytes
 # Measured (docs/scaling.md): parameters with gradients, moments and what the compiler holds, as a multiple of the
-# networks' parameters; and what is held for an image, as a multiple of its layers' outputs for two views.
-_OF_PARAMETERS, _OF_OUTPUTS = 6.0, 1.5
+# networks' parameters; and what is held for an image, as a multiple of its layers' outputs for two views. Attention has
+# operators between its layers; Swin's cuts maps into windows and back as well.
+_OF_PARAMETERS, _OF_OUTPUTS, _OF_ATTENTION, _OF_WINDOWS = 6.0, 1.5, 1.7, 3.4
 
 
 def outputs_of_layers(encoder, image_size):
@@ -64,7 +67,7 @@ def note(network, batch_size, image_size, images_a_step):
     """
     parameters = _FLOAT * sum(parameter.size for parameter in network.get_parameters())
     for_weights = _OF_PARAMETERS * parameters
-    for_image = _OF_OUTPUTS * 2 * _FLOAT * outputs_of_layers(network.online, image_size)
+    for_image = _multiple(network.online) * 2 * _FLOAT * outputs_of_layers(network.online, image_size)
     needed, there = for_weights + batch_size * for_image, free()
     about = f"about {needed / GIGA:.1f} GB"
     if there is None:
@@ -82,6 +85,13 @@ def note(network, batch_size, image_size, images_a_step):
             f"this process without a word; {advice}"
         )
     return f"{about} for a step, of {there / GIGA:.1f} GB that are free"
+
+
+def _multiple(encoder):
+    cells = [cell for _, cell in encoder.cells_and_names()]
+    if any(isinstance(cell, (SwinTransformer, SwinTransformerV2)) for cell in cells):
+        return _OF_WINDOWS
+    return _OF_ATTENTION if any(isinstance(cell, nn.LayerNorm) for cell in cells) else _OF_OUTPUTS
 
 
 def free(meminfo="/proc/meminfo", cgroup="/sys/fs/cgroup"):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from mindcv.models.swintransformer import SwinTransformer
 from mindspore import nn
 
 from mindbyol.training import memory
@@ -55,6 +56,12 @@ def test_too_little_memory_is_said_with_what_to_do(batches, free, warning, monke
     assert (warning is None and not caplog.records) or (warning in caplog.text and "batch_size: a step" in caplog.text)
 
 
+def test_attention_holds_more_than_its_layers_give():
+    swin = SwinTransformer(image_size=16, embed_dim=8, depths=[1], num_heads=[1], window_size=4)
+    plain, attention = encoder(), nn.SequentialCell(encoder(), nn.LayerNorm((64,)))
+    assert memory._multiple(plain) < memory._multiple(attention) < memory._multiple(swin)
+
+
 def test_what_is_free_is_the_least_of_machine_and_container(tmp_path):
     meminfo = tmp_path / "meminfo"
     assert memory.free(meminfo, tmp_path) is None
@@ -76,7 +83,7 @@ print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model, size, batch", [("resnet18", 96, 24), ("vit_b_32_224", 224, 4)])
+@pytest.mark.parametrize("model, size, batch", [("resnet18", 96, 24), ("swin_tiny", 224, 4)])
 def test_a_real_step_needs_about_what_is_said(model, size, batch, tmp_path):
     flags = f"--model {model} --image_resize {size} --batch_size {batch} --num_samples {batch} --epoch_size 1".split()
     flags += ["--dataset", "digits", "--warmup_epochs", "0", "--report", "False", "--val_while_train", "False"]
