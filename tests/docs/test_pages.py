@@ -40,6 +40,19 @@ def test_links_lead_somewhere(page):
             assert not anchor or anchor in anchors(file), f"{page.name}: {target}"
 
 
+def test_both_readmes_have_the_same_commands_and_lead_to_the_same_files():
+    english, chinese = ((ROOT / name) for name in ("README.md", "README_CN.md"))
+    without_remarks = [
+        [re.sub(r"\s*#.*", "", line) for block in blocks(page) for line in block.text.splitlines()]
+        for page in (english, chinese)
+    ]
+    assert without_remarks[0] == without_remarks[1]
+    files = [
+        set(re.findall(r"\]\(((?:docs|mindbyol)/[^)\s#]+)", page.read_text("utf-8"))) for page in (english, chinese)
+    ]
+    assert files[0] == files[1]
+
+
 def test_the_page_of_keys_is_current():
     module = runpy.run_path(str(DOCS / "write_keys.py"))
     assert (DOCS / "keys.md").read_text(encoding="utf-8") == module["page"](), "run python docs/write_keys.py"
