@@ -20,6 +20,7 @@ class Plan:
         effective_batch (int): Images an optimizer step, over all devices and accumulated batches.
         steps_per_epoch (int): Optimizer steps an epoch; the remainder of the images is left out.
         total_steps (int): Of the whole run.
+        warmup_epochs (float): Epochs of linear warm-up, which need not be whole.
         warmup_steps (int): Steps of linear warm-up.
         peak_lr (float): Learning rate at the end of the warm-up.
 
@@ -43,6 +44,7 @@ class Plan:
         warmup_epochs = recipe.warmup_epochs
         if warmup_epochs is None:
             warmup_epochs = min(10, recipe.epoch_size / 10)
+        self.warmup_epochs = warmup_epochs
         too_long = (
             f"warmup_epochs: {warmup_epochs} epochs of warm-up in a run of {recipe.epoch_size}; "
             f"try --warmup_epochs {recipe.epoch_size / 10:g}"
@@ -54,7 +56,7 @@ class Plan:
         if self.steps_per_epoch == 0:
             raise ValueError(
                 f"batch_size: a step takes {self.effective_batch} images ({self.factors}), "
-                f"the training split has {num_images}"
+                f"the training split has {num_images}{self._smaller(num_images, ranks)}"
             )
         self.total_steps = recipe.epoch_size * self.steps_per_epoch
         if self.total_steps > LARGEST_INT:
@@ -76,6 +78,11 @@ class Plan:
                 f"min_lr: {recipe.min_lr:g}, the rate at the end, is above the peak of {self.peak_lr:g}: "
                 "the rate would rise where it is to decay"
             )
+
+    def _smaller(self, num_images, ranks):
+        """The end of a message: a batch_size that so few images fill twice an epoch."""
+        fits = num_images // (2 * ranks * self.accumulation)
+        return f"; try --batch_size {fits}" if fits > 1 else ""
 
     @staticmethod
     def _accumulation(recipe, ranks):
