@@ -105,3 +105,15 @@ def test_a_run_follows_the_facts(name, pynative):
     assert float(lars.momentum) == pytest.approx(0.9)
     left_out = {p.name for p, excluded in zip(lars.parameters, lars.excluded) if excluded}
     assert left_out == {p.name for p in lars.parameters if p.name.endswith((".gamma", ".beta", ".bias"))}
+
+
+@pytest.mark.parametrize("name", [name for name in FACTS if "_folder_" in name])
+def test_the_page_of_own_images_has_the_numbers_of_its_recipes(name):
+    facts, recipe = FACTS[name], parse_args(["-c", str(RECIPES / f"{name}.yaml")])
+    page = (RECIPES.parents[1] / "docs/own_images.md").read_text(encoding="utf-8")
+    (row,) = [line for line in page.splitlines() if line.startswith("|") and f"`{name}`" in line]
+    cells = [cell.strip() for cell in row.strip("|").split("|")][2:]
+    network = f"ResNet-{recipe.model[6:]}, {recipe.image_resize} px"
+    rates = f"{recipe.base_lr}, {facts.peak}"
+    numbers = [str(recipe.epoch_size), f"{facts.steps:,}", str(facts.batch), rates, f"{facts.tau}"]
+    assert cells == [network, *numbers, str(recipe.projector_hidden_size)]
