@@ -33,7 +33,7 @@ TINY += ["--stages", "1", "--device_target", "CPU", "--num_classes", "10", "--ho
 TINY += ["--amp_dtype", "float16"]  # CPUs have no other
 
 # Tasks that train on maps have all stages and data of their own; see `scenes`.
-DENSE = {"segmentation": "--dataset voc12_segmentation --train_split train --val_split val".split()}
+DENSE = {"segmentation": "--dataset voc12_segmentation --train_split train --val_split val --test_stride 48".split()}
 DENSE_FLAGS = "--model tiny_resnet --stages 4 --image_resize 48 --device_target CPU --amp_dtype float16".split()
 DENSE_FLAGS += "--batch_size 8 --effective_batch 64 --gradient_accumulation_steps auto".split()
 
