@@ -43,14 +43,15 @@ class Backbone:
         """(N, 3, H, W) to pooled features (N, num_features)."""
         return _pool(self.forward_features(images))
 
-    def maps(self, images):
-        """The map behind the stem and behind each stage; may be called in a compiled graph.
+    def maps(self, images, first=0, end=None):
+        """The map behind the stem and behind each stage, or some of them; may be called in a compiled graph.
 
         A graph may hold one pass over some images, not two: MindCV's residual blocks add in place, so where MindSpore
         merges equal operations, two passes over the same images are wrong. Pool a map for features beside maps.
 
         Args:
-            images (Tensor): (N, 3, H, W) float, normalised.
+            images (Tensor): (N, 3, H, W) float, normalised; where `first` is not the stem, the map before it.
+            first, end (int): Places in `map_names`: from `first` on and before `end`, by default to the last.
 
         Returns:
             tuple[Tensor]: (N, C, H, W) each, in the order of `map_names`. A ResNet's stem ends before its max-pool.
@@ -60,7 +61,7 @@ class Backbone:
                 too.
         """
         x, maps = images, ()
-        for cells in self._cells_of_stages:
+        for cells in self._cells_of_stages[first:end]:
             for cell in cells:
                 x = cell(x)
             maps += (_square(x) if x.ndim == 3 else x,)

@@ -5,28 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from mindbyol.backbones import create_backbone
-from mindbyol.byol import Normalize
 from mindbyol.classifier import Logits
 from mindbyol.config.common import check_images, check_optimizer, warn_of_unused
-from mindbyol.data import (
-    LABELLED_FOLDERS,
-    eval_transform_from_args,
-    one_view_transform_from_args,
-    source_from_args,
-    train_loader_from_args,
-)
+from mindbyol.data import LABELLED_FOLDERS, eval_transform_from_args, one_view_transform_from_args, source_from_args
 from mindbyol.evaluation import feature_files
 from mindbyol.evaluation.classification import best_of, evaluating, summary
 from mindbyol.evaluation.heads import check_range
-from mindbyol.evaluation.subjects import open_trained
-from mindbyol.evaluation.tools import Tools
-from mindbyol.model_card import Card
-from mindbyol.next_command import scoring
-from mindbyol.training.optimizer import create_loss_scale, create_optimizer
-from mindbyol.training.overflows import WatchOverflows
-from mindbyol.training.precision import set_precision
-from mindbyol.training.step import TrainOneStep
+from mindbyol.supervised import SupervisedTraining
 
 logger = logging.getLogger(__name__)
 
@@ -76,10 +61,10 @@ def check_labels(train, val, recipe):
         logger.warning(f"{message}: num_samples is small")
 
 
-class ClassifierTraining:
+class ClassifierTraining(SupervisedTraining):
     """What a task that trains classifiers brings to the training loop; see `training.loop`.
 
-    A task makes the network (`create_network`), and may choose rates by name (`multiplier`).
+    A task makes the network (`create_network`), a `Classifier`, and may choose rates by name (`multiplier`).
 
     Args:
         recipe (Recipe): Of such a task.
@@ -87,29 +72,13 @@ class ClassifierTraining:
     """
 
     def __init__(self, recipe, world):
-        self.recipe = recipe
-        self.world = world
         if recipe.features_dir:
             feature_files.check_folder(recipe.features_dir)
-        self.tools = Tools(recipe, world)
-        self.source = source_from_args(recipe, recipe.train_split, recipe.num_samples)
+        super().__init__(recipe, world)
         self.val_source = source_from_args(recipe, recipe.val_split)
         check_labels(self.source, self.val_source, recipe)
         self.num_classes = len(self.source.class_names)
         self.chosen = None  # place of the best head, known from the first scores on
-
-    def create_network(self, backbone, normalize):
-        """The `Classifier` on a backbone.
-
-        Args:
-            backbone (Cell): See `backbones.create_backbone`.
-            normalize (Cell): What the backbone wants done to pixels.
-        """
-        raise NotImplementedError
-
-    def multiplier(self, name):
-        """What the learning rate of a parameter is multiplied by."""
-        return 1.0
 
     def build(self, plan, card=None):
         """See `training.loop`.
@@ -117,36 +86,19 @@ class ClassifierTraining:
         Returns:
             TrainOneStep: Not yet compiled.
         """
-        recipe = self.recipe
-        backbone, self.backbone_card = _open_backbone(recipe, card)
+        step = super().build(plan, card)
         if card:
             self.chosen = card.more.get("chosen")
-        self.network = self.create_network(backbone, Normalize(self.backbone_card.mean, self.backbone_card.std))
-        set_precision(self.network, [(self.network, "backbone")], recipe.amp_level, recipe.amp_dtype)
-        self.network.set_train()
-        optimizer = create_optimizer(recipe, self.network, plan, self.multiplier)
-        loss_scale = create_loss_scale(recipe)
-        self.watchers = [WatchOverflows()] if loss_scale else []
-        shown = {name: name.replace("_accuracy", "") + ": {:.1%}" for name in self.network.statistics}
-        self.shown = {"loss": "loss: {:.4f}", "lr": "lr: {:.4g}", **shown}
         self.logits = Logits(self.network)
-        return TrainOneStep(self.network, optimizer, None, plan.accumulation, loss_scale, self.world.ranks)
+        return step
 
-    def batches(self, plan, done):
-        """See `data.PretrainLoader`."""
-        return train_loader_from_args(
-            self.recipe,
-            self.source,
-            one_view_transform_from_args(self.recipe),
-            self.world.rank,
-            self.world.ranks,
-            plan.steps_per_epoch * plan.accumulation,
-            done * plan.accumulation,
-        )
+    def transform(self):
+        """See `one_view.OneViewTransform`."""
+        return one_view_transform_from_args(self.recipe)
 
-    def inputs(self, batch):
-        """What the step takes of a batch: images and labels."""
-        return batch
+    def formats(self):
+        """Accuracies, in percent."""
+        return {name: name.replace("_accuracy", "") + ": {:.1%}" for name in self.network.statistics}
 
     def validate(self):
         """Scores the network as it is: see `evaluation.classification.summary`."""
@@ -161,14 +113,10 @@ class ClassifierTraining:
 
     def facts(self):
         """For the log, before the first step."""
-        card, network = self.backbone_card, self.network
-        backbone = sum(p.size for p in network.backbone.get_parameters())
-        trained = sum(p.size for p in network.trainable_params())
         return {
             "Number of classes": self.num_classes,
             "Validation data": self.val_source.description,
-            "Model": f"{card.model}, stem {card.stem}, padding {card.padding}, {self.recipe.image_resize} px",
-            "Model parameters": f"{backbone} in the backbone, {trained} trained",
+            **super().facts(),
         }
 
     def card(self):
@@ -177,33 +125,3 @@ class ClassifierTraining:
         if self.chosen is not None:
             more["chosen"] = self.chosen
         return replace(self.backbone_card, more=more)
-
-    def exports(self, arrays):
-        """Nothing is written beside a checkpoint."""
-        return {}
-
-    def next_command(self, path):
-        """Scores the classifier."""
-        return scoring(self.recipe, path())
-
-
-def _open_backbone(recipe, card):
-    """The backbone that a run starts with, and its card: from the weights that the recipe names, or from nothing.
-
-    Of a run that goes on, `card` is that of its checkpoint: the network is built, and the weights come later.
-    """
-    if recipe.ckpt_path and recipe.pretrained_from:  # not in `check`: validate.py has a ckpt_path of its own
-        raise ValueError("pretrained_from: ckpt_path names weights to start from already; drop one of the two")
-    path = recipe.pretrained_from or recipe.ckpt_path
-    if card is None and path:
-        start = open_trained(recipe, path)
-        if start.card.model != recipe.model:  # by which the run's checkpoints are called
-            raise ValueError(f"model: {path} is a checkpoint of {start.card.model}; set --model {start.card.model}")
-        backbone, card = start.backbone, replace(start.card, mean=list(start.mean), std=list(start.std))
-    else:
-        if card is None:
-            card = Card(**{key: recipe.plain()[key] for key in ("model", "stem", "stages", "padding", "mean", "std")})
-        backbone = create_backbone(card.model, card.stem, card.padding, recipe.image_resize, card.stages)
-    keys = ("model", "stem", "stages", "padding", "mean", "std")
-    seen = {"image_resize": recipe.image_resize, "background": recipe.background}
-    return backbone, Card(**seen, **{key: getattr(card, key) for key in keys})

@@ -225,7 +225,7 @@ SCHEDULER = Group(
             "cosine_decay",
             str,
             "how the rate falls after the warm-up",
-            choices=("cosine_decay", "multi_step_decay"),
+            choices=("cosine_decay", "multi_step_decay", "polynomial_decay"),
         ),
         Key("base_lr", 0.2, NOT_NEGATIVE, "highest learning rate for 256 images a step, scaled with effective_batch"),
         Key("lr", None, NOT_NEGATIVE, "highest learning rate itself, not scaled, as in MindCV; instead of base_lr"),
@@ -249,7 +249,12 @@ SCHEDULER = Group(
             "multi_step_decay: epochs after which the rate is multiplied by decay_rate, in ascending order",
             nargs="+",
         ),
-        Key("decay_rate", 0.1, number(float, 0, 1, above=0), "multi_step_decay: what the rate is multiplied by"),
+        Key(
+            "decay_rate",
+            0.1,
+            number(float, 0, 1, above=0),
+            "multi_step_decay: what the rate is multiplied by; polynomial_decay: the power of what is left of the run",
+        ),
     ),
     training_only=True,
 )

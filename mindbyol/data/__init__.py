@@ -62,10 +62,12 @@ def pretrain_loader_from_args(args, source, rank=0, ranks=1, batches_per_epoch=N
     return train_loader_from_args(args, source, transform, rank, ranks, batches_per_epoch, start_batch)
 
 
-def train_loader_from_args(args, source, transform, rank=0, ranks=1, batches_per_epoch=None, start_batch=0):
+def train_loader_from_args(
+    args, source, transform, rank=0, ranks=1, batches_per_epoch=None, start_batch=0, end_batch=None
+):
     """The loader of a run that trains on what `transform` makes of images; see `PretrainLoader`."""
     settings = loader_settings_from_args(args, rank, ranks, args.ckpt_save_dir)
-    return PretrainLoader(source, transform, settings, args.epoch_size, batches_per_epoch, start_batch)
+    return PretrainLoader(source, transform, settings, args.epoch_size, batches_per_epoch, start_batch, end_batch)
 
 
 def eval_loader_from_args(args, source, rank=0, ranks=1, transform=None):

@@ -157,6 +157,7 @@ class PretrainLoader(_Loader):
         epochs (int): Epochs of the run.
         batches_per_epoch (int): Global batches an epoch; by default all full ones.
         start_batch (int): First batch to yield, counted from the start of the run; earlier ones are not decoded.
+        end_batch (int): The batch that the run ends before; by default it ends with its last epoch.
 
     Attributes:
         batches_per_epoch (int): Global batches an epoch.
@@ -165,7 +166,7 @@ class PretrainLoader(_Loader):
         ValueError: The data set is smaller than a global batch, or an argument is out of range.
     """
 
-    def __init__(self, source, transform, settings, epochs, batches_per_epoch=None, start_batch=0):
+    def __init__(self, source, transform, settings, epochs, batches_per_epoch=None, start_batch=0, end_batch=None):
         if settings.on_bad_image == "leave_out":
             raise ValueError("on_bad_image: leave_out makes batches with gaps, not for training; choose skip or stop")
         super().__init__(source, transform, settings)
@@ -183,10 +184,11 @@ class PretrainLoader(_Loader):
         self.batches_per_epoch = batches_per_epoch or full
         self.epochs = epochs
         self.start_batch = start_batch
+        self.end_batch = epochs * self.batches_per_epoch if end_batch is None else end_batch
 
     def __len__(self):
         """Batches from `start_batch` to the end of the run."""
-        return max(0, self.epochs * self.batches_per_epoch - self.start_batch)
+        return max(0, self.end_batch - self.start_batch)
 
     def __iter__(self):
         """Yields what a training step takes: the arrays of a batch, in order, and its labels if there are any.
@@ -199,8 +201,7 @@ class PretrainLoader(_Loader):
             del batch, labels
 
     def _plan(self):
-        last = self.epochs * self.batches_per_epoch
-        return training_order(len(self.source), self.settings, self.batches_per_epoch, self.start_batch, last)
+        return training_order(len(self.source), self.settings, self.batches_per_epoch, self.start_batch, self.end_batch)
 
 
 def training_order(count, settings, batches_per_epoch, first, last):

@@ -51,7 +51,7 @@ class TrainLog:
         step (TrainOneStep): `statistics` names the numbers that it returns, `states` those of them that are not means
             over a batch, but what the step was made with.
         plan (Plan): Steps and images of the run.
-        log_interval (int): Optimizer steps between lines; the last step of an epoch has one, too.
+        log_interval (int): Optimizer steps between lines; the last step of an epoch, and of the run, has one, too.
         shown (dict[str, str]): What a line says of the statistics, in order: a format such as "lr: {:.5f}". Of one that
             the step does not return nothing is said. What does not fit into a line is left out, the last first;
             metrics.jsonl has them all. The bar has the first two.
@@ -161,7 +161,7 @@ class TrainLog:
         self._prepare_to_measure()
 
     def _line_is_due(self, step):
-        return step % self.log_interval == 0 or step % self.plan.steps_per_epoch == 0
+        return step % self.log_interval == 0 or step % self.plan.steps_per_epoch == 0 or step == self.plan.total_steps
 
     def _prepare_to_measure(self):
         if self.measures and self._line_is_due(self.step + 1):
@@ -200,12 +200,12 @@ class TrainLog:
         self.earlier.clear()
 
     def add_scores(self, scores):
-        """Takes the scores of the epoch that has just ended.
+        """Takes the scores of the epoch that has just ended, or been cut off.
 
         Args:
             scores (dict[str, float]): In percent.
         """
-        epoch = self.step // self.plan.steps_per_epoch
+        epoch = math.ceil(self.step / self.plan.steps_per_epoch)
         named = {f"val_{name}": round(value, 4) for name, value in scores.items()}
         self._write({"epoch": epoch, "step": self.step, **named})
         shown = [f"{name}: {value:.2f}%" for name, value in scores.items()]

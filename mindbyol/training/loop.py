@@ -133,7 +133,7 @@ class Run:
             "Number of training samples": len(self.training.source),
             "Batch size": recipe.batch_size,
             "Effective batch": f"{plan.effective_batch} = {plan.factors}",
-            "Number of steps": f"{plan.total_steps} = {plan.epochs} epochs of {plan.steps_per_epoch}",
+            "Number of steps": self._length(),
             **self.training.facts(),
             "Optimizer": recipe.opt,
             "Learning rate": f"{plan.peak_lr:.6g}{scaled}, after {plan.warmup_steps} steps of warm-up",
@@ -149,6 +149,13 @@ class Run:
         if world.ranks > 1:
             pids = self.ranks.gather(np.array([os.getpid()], np.float32))  # exact below 2^24
             logger.info(", ".join(f"rank {rank}: process {int(pid)}" for rank, (pid,) in enumerate(pids)))
+
+    def _length(self):
+        """Steps and epochs of the run; where the recipe counts steps, the last epoch may be cut off."""
+        plan = self.plan
+        if plan.total_steps == plan.epochs * plan.steps_per_epoch:
+            return f"{plan.total_steps} = {plan.epochs} epochs of {plan.steps_per_epoch}"
+        return f"{plan.total_steps}, {plan.steps_per_epoch} an epoch"
 
     def train(self):
         """Trains to the end of the last epoch, or to a signal.
@@ -214,13 +221,14 @@ class Run:
 
     def _validation_due(self, step):
         """Whether scores follow a step: each `val_interval` epochs and after the last one."""
-        epoch, rest = divmod(step, self.plan.steps_per_epoch)
-        if rest or not self.recipe.values.get("val_while_train"):
+        if not self.recipe.values.get("val_while_train"):
             return False
-        return epoch % self.recipe.val_interval == 0 or epoch == self.plan.epochs
+        epoch, rest = divmod(step, self.plan.steps_per_epoch)
+        return (rest == 0 and epoch % self.recipe.val_interval == 0) or step == self.plan.total_steps
 
     def _save_due(self, step):
         """Whether a checkpoint follows a step: each `ckpt_save_interval` epochs or `ckpt_save_steps` steps."""
         epoch, rest = divmod(step, self.plan.steps_per_epoch)
-        end_of_epoch = rest == 0 and (epoch % self.recipe.ckpt_save_interval == 0 or epoch == self.plan.epochs)
-        return end_of_epoch or bool(self.recipe.ckpt_save_steps and step % self.recipe.ckpt_save_steps == 0)
+        end_of_epoch = rest == 0 and epoch % self.recipe.ckpt_save_interval == 0
+        by_steps = bool(self.recipe.ckpt_save_steps and step % self.recipe.ckpt_save_steps == 0)
+        return end_of_epoch or by_steps or step == self.plan.total_steps

@@ -21,11 +21,15 @@ def create_schedule(recipe, plan):
     Returns:
         LearningRateSchedule: For an optimizer.
     """
+    peak, warmup_steps, warmup_factor = plan.peak_lr, plan.warmup_steps, plan.warmup_factor
     if recipe.scheduler == "multi_step_decay":
-        milestones = [epoch * plan.steps_per_epoch for epoch in recipe.multi_step_decay_milestones]
-        return schedules.MultiStep(plan.peak_lr, plan.warmup_steps, milestones, recipe.decay_rate)
+        return schedules.MultiStep(peak, warmup_steps, plan.milestones, recipe.decay_rate, warmup_factor)
+    if recipe.scheduler == "polynomial_decay":
+        return schedules.Polynomial(
+            peak, warmup_steps, plan.total_steps, recipe.decay_rate, recipe.min_lr, warmup_factor
+        )
     stair_steps = plan.steps_per_epoch if recipe.lr_epoch_stair else 1
-    return schedules.WarmupCosine(plan.peak_lr, plan.warmup_steps, plan.total_steps, recipe.min_lr, stair_steps)
+    return schedules.WarmupCosine(peak, warmup_steps, plan.total_steps, recipe.min_lr, stair_steps, warmup_factor)
 
 
 def create_optimizer(recipe, network, plan, multiplier=same_rate):

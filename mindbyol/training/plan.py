@@ -15,12 +15,14 @@ class Plan:
         ranks (int): Devices that train together.
 
     Attributes:
-        epochs (int): Of the run.
+        epochs (int): Of the run; the last one may be cut off, where the recipe counts steps.
         accumulation (int): Batches an optimizer step.
         effective_batch (int): Images an optimizer step, over all devices and accumulated batches.
         steps_per_epoch (int): Optimizer steps an epoch; the remainder of the images is left out.
         total_steps (int): Of the whole run.
         warmup_steps (int): Steps of linear warm-up.
+        warmup_factor (float): Share of the peak that the warm-up starts from.
+        milestones (list[int]): Steps after which `multi_step_decay` lowers the rate.
         peak_lr (float): Learning rate at the end of the warm-up.
 
     Raises:
@@ -30,7 +32,6 @@ class Plan:
     """
 
     def __init__(self, recipe, num_images, ranks=1):
-        self.epochs = recipe.epoch_size
         self.accumulation = recipe.gradient_accumulation_steps
         if self.accumulation == "auto":
             self.accumulation = self._accumulation(recipe, ranks)
@@ -40,15 +41,9 @@ class Plan:
                 f"effective_batch: {recipe.effective_batch} asked for, but gradient_accumulation_steps "
                 f"{recipe.gradient_accumulation_steps} gives {self.effective_batch}; 'auto' gives what is asked for"
             )
-        warmup_epochs = recipe.warmup_epochs
-        if warmup_epochs is None:
-            warmup_epochs = min(10, recipe.epoch_size / 10)
-        too_long = (
-            f"warmup_epochs: {warmup_epochs} epochs of warm-up in a run of {recipe.epoch_size}; "
-            f"try --warmup_epochs {recipe.epoch_size / 10:g}"
-        )
-        if warmup_epochs >= recipe.epoch_size:
-            raise ValueError(too_long)
+        in_steps = "train_steps" in recipe.values  # dense tasks count steps, the others epochs
+        if not in_steps:
+            warmup_epochs, too_long = self._warmup(recipe)
         self.factors = f"{recipe.batch_size} a device x {ranks} devices x {self.accumulation} accumulated"
         self.steps_per_epoch = num_images // self.effective_batch
         if self.steps_per_epoch == 0:
@@ -57,14 +52,24 @@ class Plan:
                 f"the training split has {num_images}"
             )
         self.total_steps = recipe.epoch_size * self.steps_per_epoch
+        if in_steps and recipe.train_steps is not None:
+            self.total_steps = recipe.train_steps
+        self.epochs = math.ceil(self.total_steps / self.steps_per_epoch)
         if self.total_steps > LARGEST_INT:
             raise ValueError(
                 f"epoch_size: {recipe.epoch_size} epochs of {self.steps_per_epoch} steps are {self.total_steps} steps, "
                 f"and steps are counted in int32, up to {LARGEST_INT}"
             )
-        self.warmup_steps = math.floor(warmup_epochs * num_images / self.effective_batch)
+        if in_steps:
+            self.warmup_steps, self.warmup_factor = recipe.warmup_steps, recipe.warmup_factor
+            too_long = f"warmup_steps: {self.warmup_steps} steps of warm-up in a run of {self.total_steps}; lower it"
+        else:
+            self.warmup_steps, self.warmup_factor = math.floor(warmup_epochs * num_images / self.effective_batch), 0.0
         if self.warmup_steps >= self.total_steps:
             raise ValueError(too_long)
+        self.milestones = [epoch * self.steps_per_epoch for epoch in recipe.multi_step_decay_milestones]
+        if in_steps and recipe.decay_steps:
+            self.milestones = list(recipe.decay_steps)
         self.peak_lr = scaled_learning_rate(recipe.base_lr, self.effective_batch) if recipe.lr is None else recipe.lr
         if self.peak_lr > LARGEST_FLOAT:
             raise ValueError(
@@ -76,6 +81,18 @@ class Plan:
                 f"min_lr: {recipe.min_lr:g}, the rate at the end, is above the peak of {self.peak_lr:g}: "
                 "the rate would rise where it is to decay"
             )
+
+    @staticmethod
+    def _warmup(recipe):
+        """Epochs of warm-up, and what to say if they are as many as the run's."""
+        epochs = min(10, recipe.epoch_size / 10) if recipe.warmup_epochs is None else recipe.warmup_epochs
+        too_long = (
+            f"warmup_epochs: {epochs} epochs of warm-up in a run of {recipe.epoch_size}; "
+            f"try --warmup_epochs {recipe.epoch_size / 10:g}"
+        )
+        if epochs >= recipe.epoch_size:
+            raise ValueError(too_long)
+        return epochs, too_long
 
     @staticmethod
     def _accumulation(recipe, ranks):

@@ -12,6 +12,7 @@ from mindbyol.training.schedules import (
     WarmupCosine,
     learning_rate,
     multi_step_learning_rate,
+    polynomial_learning_rate,
     scaled_learning_rate,
     target_tau,
 )
@@ -51,6 +52,25 @@ def test_hand_computed():
         atol=1e-7,
     )
     assert scaled_learning_rate(0.2, 4096) == pytest.approx(3.2)
+
+
+def test_a_polynomial_falls_to_the_minimum():
+    # (0.01 - 1e-4) (1 - k / 20000)^0.9 + 1e-4: at half of the run 0.0099 * 0.5 ** 0.9 + 0.0001
+    step = Tensor([0, 10000, 20000, 20001], ms.int32)
+    found = polynomial_learning_rate(step, 0.01, 0, 20000, 0.9, 1e-4).asnumpy()
+    np.testing.assert_allclose(found, [0.01, 0.0099 * 0.5358867 + 0.0001, 1e-4, 1e-4], rtol=1e-5)
+
+
+def test_a_warm_up_may_begin_above_0():
+    # mmcv: from a thousandth of the peak, in a line, over 100 steps; then the schedule, at its own steps
+    step = Tensor([0, 50, 99, 100, 150], ms.int32)
+    expected = [2e-5, 0.02 * (0.001 + 0.999 / 2), 0.02 * (0.001 + 0.999 * 0.99), 0.02]
+    found = multi_step_learning_rate(step, 0.02, 100, [150], 0.1, 0.001).asnumpy()
+    np.testing.assert_allclose(found, [*expected, 0.002], rtol=1e-5)
+    found = learning_rate(step, 0.02, 100, 200, warmup_factor=0.001).asnumpy()
+    np.testing.assert_allclose(found, [*expected, 0.01], rtol=1e-5)
+    found = polynomial_learning_rate(step, 0.02, 100, 200, 1.0, warmup_factor=0.001).asnumpy()
+    np.testing.assert_allclose(found, [*expected[:3], 0.01, 0.005], rtol=1e-5)
 
 
 def test_no_warmup_starts_at_the_peak():
