@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from mindspore import ops
+
 
 def base_anchors(stride, scales, ratios):
     """The anchors of one position of a map, around the origin.
@@ -45,7 +47,7 @@ def inside(anchors, sizes):
     Returns:
         Tensor: bool (B, A).
     """
-    of_all = (anchors[:, 0] >= 0).logical_and(anchors[:, 1] >= 0)[None]
-    in_width = anchors[None, :, 2] < sizes[:, 1:]
-    in_height = anchors[None, :, 3] < sizes[:, :1]
-    return of_all.logical_and(in_width).logical_and(in_height)
+    x1, y1, x2, y2 = ops.unbind(ops.expand_dims(anchors, 0), 2)  # (1, A)
+    height, width = ops.split(sizes, 1, 1)  # (B, 1)
+    in_width = ops.logical_and(x1 >= 0, x2 < width)
+    return ops.logical_and(in_width, ops.logical_and(y1 >= 0, y2 < height))

@@ -9,6 +9,8 @@ from mindspore import ops
 
 POSITIVE, NEGATIVE, UNUSED = 1, 0, -1
 
+top_k = ops.TopK()  # the largest first; `ops.topk` is the same with checks that leave warnings in the log
+
 
 def assign(overlaps, is_object, takes_part, positive, negative, lowest=None):
     """Gives each box an object, or none (Ren et al. 2015, section 3.1.2; MMDetection's MaxIoUAssigner).
@@ -26,16 +28,16 @@ def assign(overlaps, is_object, takes_part, positive, negative, lowest=None):
         tuple[Tensor, Tensor]: Labels, int32 (B, A), POSITIVE, NEGATIVE or UNUSED; and the object of each positive box,
         int32 (B, A).
     """
-    counts = ops.logical_and(is_object[:, :, None], takes_part[:, None, :])
+    counts = ops.logical_and(ops.expand_dims(is_object, 2), ops.expand_dims(takes_part, 1))
     overlaps = ops.select(counts, overlaps, ops.full_like(overlaps, -1.0))
     largest = ops.reduce_max(overlaps, 1)  # (B, A)
     matched = ops.argmax(overlaps, 1).astype(ms.int32)
     labels = (largest >= positive).astype(ms.int32) * (POSITIVE - UNUSED) + UNUSED
     labels = ops.select(largest < negative, ops.full_like(labels, NEGATIVE), labels)
     if lowest is not None:
-        best = ops.reduce_max(overlaps, 2)[:, :, None]  # (B, G, 1)
+        best = ops.expand_dims(ops.reduce_max(overlaps, 2), 2)  # (B, G, 1)
         taken = ops.logical_and(overlaps == best, best >= lowest)
-        numbers = ops.arange(1, overlaps.shape[1] + 1).astype(ms.float32)[None, :, None]
+        numbers = ops.expand_dims(ops.arange(1, overlaps.shape[1] + 1).astype(ms.float32), 1)
         last = ops.reduce_max(taken.astype(ms.float32) * numbers, 1).astype(ms.int32) - 1  # -1: taken by none
         labels = ops.select(last >= 0, ops.full_like(labels, POSITIVE), labels)
         matched = ops.select(last >= 0, last, matched)
@@ -59,18 +61,18 @@ def sample(labels, keys, number, most_positive):
     none = ops.full_like(keys, -1.0)
     number = min(number, labels.shape[1])
     most_positive = min(most_positive, number)
-    positive, places = ops.topk(ops.select(labels == POSITIVE, keys, none), most_positive)
-    negative, other_places = ops.topk(ops.select(labels == NEGATIVE, keys, none), number)
+    positive, places = top_k(ops.select(labels == POSITIVE, keys, none), most_positive)
+    negative, other_places = top_k(ops.select(labels == NEGATIVE, keys, none), number)
     is_positive = positive >= 0
     left = number - is_positive.astype(ms.int32).sum(1, keepdims=True)
-    ranks = ops.arange(number).astype(ms.int32)[None]
+    ranks = ops.arange(number).astype(ms.int32)
     is_negative = ops.logical_and(negative >= 0, ranks < left)
     places = ops.cat((places.astype(ms.int32), other_places.astype(ms.int32)), 1)
     is_positive = ops.cat((is_positive, ops.zeros_like(negative) > 0), 1)
     is_drawn = ops.logical_or(is_positive, ops.cat((positive < -1, is_negative), 1))
     # the drawn ones come first, in the order in which they stand
-    order = ops.arange(places.shape[1], 0, -1).astype(ms.float32)[None] * is_drawn.astype(ms.float32)
-    _, chosen = ops.topk(order, number)
+    order = ops.arange(places.shape[1], 0, -1).astype(ms.float32) * is_drawn.astype(ms.float32)
+    _, chosen = top_k(order, number)
     return take(places, chosen), take(is_positive, chosen), take(is_drawn, chosen)
 
 
@@ -85,6 +87,6 @@ def take(values, places):
         Tensor: (B, N, ...).
     """
     batch, count = values.shape[:2]
-    starts = (ops.arange(batch).astype(ms.int32) * count)[:, None]
+    starts = ops.expand_dims(ops.arange(batch).astype(ms.int32) * count, 1)
     rows = values.reshape((batch * count,) + values.shape[2:])
     return ops.gather(rows, places.astype(ms.int32) + starts, 0)

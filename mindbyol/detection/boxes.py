@@ -12,8 +12,9 @@ MAX_LOG_RATIO = math.log(1000 / 16)  # no box becomes larger or smaller than its
 _SMALLEST = 1e-6  # px, px^2
 
 
-def _sides(boxes):
-    return boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
+def _centre_and_sides(boxes):
+    x1, y1, x2, y2 = ops.unbind(boxes, -1)
+    return (x1 + x2) * 0.5, (y1 + y2) * 0.5, x2 - x1, y2 - y1
 
 
 def iou(boxes, others):
@@ -26,8 +27,8 @@ def iou(boxes, others):
     Returns:
         Tensor: (..., N, M), from 0 to 1.
     """
-    x1, y1, x2, y2 = (boxes[..., None, side] for side in range(4))
-    left, top, right, bottom = (others[..., None, :, side] for side in range(4))
+    x1, y1, x2, y2 = ops.unbind(ops.expand_dims(boxes, -2), -1)  # (..., N, 1)
+    left, top, right, bottom = ops.unbind(ops.expand_dims(others, -3), -1)  # (..., 1, M)
     width = ops.maximum(ops.minimum(x2, right) - ops.maximum(x1, left), 0.0)
     height = ops.maximum(ops.minimum(y2, bottom) - ops.maximum(y1, top), 0.0)
     common = width * height
@@ -46,11 +47,12 @@ def encode(anchors, boxes, stds=(1.0, 1.0, 1.0, 1.0)):
     Returns:
         Tensor: (..., 4): shift of the centre in sides of the anchor, and log of the ratio of sides.
     """
-    width, height = (ops.maximum(side, _SMALLEST) for side in _sides(anchors))
-    box_width, box_height = (ops.maximum(side, _SMALLEST) for side in _sides(boxes))
-    dx = (boxes[..., 0] + boxes[..., 2] - anchors[..., 0] - anchors[..., 2]) * 0.5 / width
-    dy = (boxes[..., 1] + boxes[..., 3] - anchors[..., 1] - anchors[..., 3]) * 0.5 / height
-    dw, dh = ops.log(box_width / width), ops.log(box_height / height)
+    x, y, width, height = _centre_and_sides(anchors)
+    box_x, box_y, box_width, box_height = _centre_and_sides(boxes)
+    width, height = ops.maximum(width, _SMALLEST), ops.maximum(height, _SMALLEST)
+    dx, dy = (box_x - x) / width, (box_y - y) / height
+    dw = ops.log(ops.maximum(box_width, _SMALLEST) / width)
+    dh = ops.log(ops.maximum(box_height, _SMALLEST) / height)
     return ops.stack((dx / stds[0], dy / stds[1], dw / stds[2], dh / stds[3]), -1)
 
 
@@ -64,11 +66,11 @@ def decode(anchors, deltas, stds=(1.0, 1.0, 1.0, 1.0)):
     Returns:
         Tensor: (..., 4), boxes.
     """
-    width, height = _sides(anchors)
-    x = (anchors[..., 0] + anchors[..., 2]) * 0.5 + deltas[..., 0] * stds[0] * width
-    y = (anchors[..., 1] + anchors[..., 3]) * 0.5 + deltas[..., 1] * stds[1] * height
-    half_width = ops.exp(ops.clamp(deltas[..., 2] * stds[2], -MAX_LOG_RATIO, MAX_LOG_RATIO)) * width * 0.5
-    half_height = ops.exp(ops.clamp(deltas[..., 3] * stds[3], -MAX_LOG_RATIO, MAX_LOG_RATIO)) * height * 0.5
+    x, y, width, height = _centre_and_sides(anchors)
+    dx, dy, dw, dh = ops.unbind(deltas, -1)
+    x, y = x + dx * stds[0] * width, y + dy * stds[1] * height
+    half_width = ops.exp(ops.clamp(dw * stds[2], -MAX_LOG_RATIO, MAX_LOG_RATIO)) * width * 0.5
+    half_height = ops.exp(ops.clamp(dh * stds[3], -MAX_LOG_RATIO, MAX_LOG_RATIO)) * height * 0.5
     return ops.stack((x - half_width, y - half_height, x + half_width, y + half_height), -1)
 
 
@@ -82,12 +84,13 @@ def clip(boxes, sizes):
     Returns:
         Tensor: As `boxes`.
     """
-    ends = ops.stack((sizes[:, 1], sizes[:, 0], sizes[:, 1], sizes[:, 0]), 1)
+    height, width = ops.unbind(sizes, 1)
+    ends = ops.stack((width, height, width, height), 1)
     ends = ends.reshape((boxes.shape[0],) + (1,) * (boxes.ndim - 2) + (4,))
     return ops.minimum(ops.maximum(boxes, 0.0), ends)
 
 
 def has_area(boxes):
     """Whether width and height of a box are above 0: (..., 4) to bool (...)."""
-    width, height = _sides(boxes)
+    _, _, width, height = _centre_and_sides(boxes)
     return ops.logical_and(width > 0, height > 0)

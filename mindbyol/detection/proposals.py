@@ -3,7 +3,7 @@
 import mindspore as ms
 from mindspore import nn, ops
 
-from mindbyol.detection.assignment import take
+from mindbyol.detection.assignment import take, top_k
 from mindbyol.detection.boxes import clip, decode, has_area, iou
 
 TILE = 2048  # Boxes that NMSWithMask takes at a time: Ascend's takes 2,864.
@@ -36,7 +36,7 @@ class Suppress(nn.Cell):
         for start in range(0, boxes.shape[0], TILE):
             tile, left = boxes[start : start + TILE], takes_part[start : start + TILE]
             for earlier, of_earlier in zip(tiles, kept):
-                above = ops.logical_and(iou(tile, earlier) > self.threshold, of_earlier[None])
+                above = ops.logical_and(iou(tile, earlier) > self.threshold, of_earlier)
                 left = ops.logical_and(left, ops.logical_not(above.any(1)))
             tiles += (tile,)
             kept += (self.of_tile(tile, left),)
@@ -46,12 +46,12 @@ class Suppress(nn.Cell):
         count = boxes.shape[0]
         ranks = ops.arange(count).astype(ms.float32)
         # those that take no part are sent far away, where they overlap nothing
-        away = -4.0 * (ranks + 3.0)[:, None] + ops.zeros_like(boxes)
-        away = away + ops.cat((ops.zeros_like(boxes[:, :2]), ops.ones_like(boxes[:, :2])), 1)
-        boxes = ops.select(ops.tile(takes_part[:, None], (1, 4)), boxes, away)
+        left = -4.0 * (ranks + 3.0)
+        away = ops.stack((left, left, left + 1.0, left + 1.0), 1)
+        boxes = ops.select(ops.tile(ops.expand_dims(takes_part, 1), (1, 4)), boxes, away)
         # the CPU's kernel sorts by score, Ascend's does not: these scores are in order already
         scores = 1.0 - ranks / count
-        kept = self.operator(ops.cat((boxes, scores[:, None]), 1))[2]
+        _, _, kept = self.operator(ops.cat((boxes, ops.expand_dims(scores, 1)), 1))
         return ops.logical_and(kept, takes_part)
 
 
@@ -84,12 +84,12 @@ class Propose(nn.Cell):
     def construct(self, scores, deltas, anchors, sizes):
         scores, deltas = ops.stop_gradient(scores), ops.stop_gradient(deltas)
         before = min(self.before, scores.shape[1])
-        _, places = ops.topk(scores, before)
+        _, places = top_k(scores, before)
         chosen = ops.gather(anchors, places.astype(ms.int32), 0)
         boxes = clip(decode(chosen, take(deltas, places)), sizes)
         are_boxes = has_area(boxes)
-        kept = ops.stack([self.suppress(boxes[i], are_boxes[i]) for i in range(boxes.shape[0])])
-        order = ops.arange(before, 0, -1).astype(ms.float32)[None] * kept.astype(ms.float32)
-        left, places = ops.topk(order, min(self.after, before))
+        kept = ops.stack([self.suppress(*one) for one in zip(ops.unbind(boxes), ops.unbind(are_boxes))])
+        order = ops.arange(before, 0, -1).astype(ms.float32) * kept.astype(ms.float32)
+        left, places = top_k(order, min(self.after, before))
         is_proposal = left > 0
-        return take(boxes, places) * is_proposal.astype(ms.float32)[..., None], is_proposal
+        return take(boxes, places) * ops.expand_dims(is_proposal.astype(ms.float32), 2), is_proposal

@@ -29,8 +29,9 @@ def roi_align(maps, boxes, scale, out):
     batch, channels, height, width = maps.shape
     count = boxes.shape[1]
     cells = ops.stop_gradient(boxes) * scale - 0.5
-    rows = _weights(cells[..., 1], cells[..., 3], height, out).astype(maps.dtype)  # (B, R, out, H)
-    columns = _weights(cells[..., 0], cells[..., 2], width, out).astype(maps.dtype)  # (B, R, out, W)
+    x1, y1, x2, y2 = ops.unbind(ops.expand_dims(ops.expand_dims(cells, 2), 2), -1)  # (B, R, 1, 1)
+    rows = _weights(y1, y2, height, out).astype(maps.dtype)  # (B, R, out, H)
+    columns = _weights(x1, x2, width, out).astype(maps.dtype)  # (B, R, out, W)
     by_column = maps.transpose(0, 3, 2, 1).reshape(batch, width, height * channels)
     strips = ops.matmul(columns.reshape(batch, count * out, width), by_column)
     strips = strips.reshape(batch * count, out, height, channels)
@@ -39,12 +40,11 @@ def roi_align(maps, boxes, scale, out):
 
 
 def _weights(first, last, size, out):
-    """How much each cell of an axis counts in each bin: (B, R), (B, R) in cells to (B, R, out, size)."""
-    extent = last - first
-    samples = ops.maximum(ops.ceil(extent / out), 1.0)[..., None, None]
-    bins = ops.arange(out).astype(ms.float32)[:, None]
+    """How much each cell of an axis counts in each bin: (B, R, 1, 1) twice to (B, R, out, size)."""
+    bin_size = (last - first) / out
+    samples = ops.maximum(ops.ceil(bin_size), 1.0)
+    bins = ops.expand_dims(ops.arange(out).astype(ms.float32), 1)
     cells = ops.arange(size).astype(ms.float32)
-    first, bin_size = first[..., None, None], (extent / out)[..., None, None]
     total = 0.0
     for number in range(max(1, math.ceil(size / out))):  # the most samples that a box within the image has
         at = first + (bins + (number + 0.5) / samples) * bin_size  # (B, R, out, 1)
