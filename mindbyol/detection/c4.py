@@ -10,6 +10,7 @@ import mindspore as ms
 from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import Normal
 
+from mindbyol.dense import name_backbone, within
 from mindbyol.detection.anchors import grid_anchors
 from mindbyol.detection.assignment import assign, sample, take
 from mindbyol.detection.boxes import clip, decode, encode, iou
@@ -58,10 +59,44 @@ def keys_per_image(canvas, sizes, objects):
     return anchors + min(sizes.train_proposals, anchors) + objects
 
 
+class RoIHead(nn.Cell):
+    """Says of each region what is in it and where exactly.
+
+    Args:
+        channels (int): Of the last stage's map.
+        num_classes (int): Without background.
+
+    Inputs:
+        Tensor (N, channels, H, W): what the last stage made of N regions.
+
+    Outputs:
+        Tuple of logits, (N, num_classes + 1), background last, and deltas, (N, num_classes * 4).
+    """
+
+    def __init__(self, channels, num_classes):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+        self.classify = nn.Dense(channels, num_classes + 1, weight_init=Normal(0.01), bias_init="zeros")
+        self.regress = nn.Dense(channels, 4 * num_classes, weight_init=Normal(0.001), bias_init="zeros")
+
+    def construct(self, maps):
+        features = self.norm(maps).mean((2, 3))
+        return self.classify(features), self.regress(features)
+
+
+class Heads(nn.Cell):
+    """Holds what is beside the backbone, so that its parameters are named `heads.rpn...` and `heads.roi...`."""
+
+    def __init__(self, rpn, roi):
+        super().__init__()
+        self.rpn = rpn
+        self.roi = roi
+
+
 class FasterRCNN(nn.Cell):
     """The losses of a detector, and what it finds.
 
-    The backbone's parameters are named `online.backbone...`, as in BYOL's checkpoints.
+    The backbone's parameters are named `online.backbone...`, as in BYOL's checkpoints, the others `heads...`.
 
     Args:
         backbone (Cell): A ResNet with four stages; see `backbones.create_backbone`.
@@ -85,20 +120,12 @@ class FasterRCNN(nn.Cell):
 
     Outputs:
         Tuple of the loss, the sum of the four, and the scalars to log.
-
-    Raises:
-        ValueError: The backbone has no fourth stage.
     """
 
     statistics = STATISTICS
 
     def __init__(self, backbone, normalize, num_classes, longest, sizes=Sizes()):
         super().__init__()
-        if len(backbone.map_names) < 5:
-            raise ValueError(
-                f"stages: this backbone has {len(backbone.map_names) - 1}, and the fourth, `layer4`, is the detector's "
-                "head: start from a checkpoint of a whole ResNet"
-            )
         *_, channels, width = backbone.map_channels
         self.backbone = backbone
         self.normalize = normalize
@@ -106,14 +133,10 @@ class FasterRCNN(nn.Cell):
         self.sizes = sizes
         side = -(-longest // STRIDE)
         self.anchors = Tensor(grid_anchors(side, side, STRIDE, sizes.scales, RATIOS))
-        self.rpn = RPN(channels, len(sizes.scales) * len(RATIOS))
+        self.heads = Heads(RPN(channels, len(sizes.scales) * len(RATIOS)), RoIHead(width, num_classes))
         self.propose = Propose(sizes.train_candidates, 0.7, sizes.train_proposals)
         self.propose_in_tests = Propose(sizes.test_candidates, 0.7, sizes.test_proposals)
-        self.extra_norm = nn.BatchNorm2d(width)
-        self.classify = nn.Dense(width, num_classes + 1, weight_init=Normal(0.01), bias_init="zeros")
-        self.regress = nn.Dense(width, 4 * num_classes, weight_init=Normal(0.001), bias_init="zeros")
-        for place, parameter in backbone.parameters_and_names():
-            parameter.name = f"online.backbone.{place}"
+        name_backbone(backbone)
         self.set_train()
 
     def construct(self, images, size, objects, classes, is_object, keys):
@@ -168,27 +191,28 @@ class FasterRCNN(nn.Cell):
     def map_of(self, images, size):
         """The fourth map: (B, C, H / 16, W / 16)."""
         x = self.normalize(images)
-        height, width = x.shape[2:]
-        true_height, true_width = ops.split(size.reshape(-1, 2, 1, 1), 1, 1)  # (B, 1, 1, 1)
-        rows = ops.arange(height).astype(ms.float32).reshape(height, 1)
-        within = ops.logical_and(rows < true_height, ops.arange(width).astype(ms.float32) < true_width)
-        return self.backbone.maps(x * within.astype(x.dtype), 0, 4)[3]
+        return self.backbone.maps(x * within(size, *x.shape[2:]), 0, 4)[3]
 
     def anchors_of(self, map_):
         height, width = map_.shape[2:]
         return self.anchors[:height, :width].reshape(-1, 4)
 
     def rpn_of(self, map_):
-        scores, deltas = self.rpn(map_)
+        scores, deltas = self.heads.rpn(map_)
         return scores.astype(ms.float32), deltas.astype(ms.float32)
+
+    def half_precision_cells(self):
+        """The cells that mixed precision may touch: stem and stages one by one, since the last one is called alone."""
+        cells = [(self.backbone, name) for name in ("conv1", "layer1", "layer2", "layer3", "layer4")]
+        return [*cells, (self.heads, "rpn"), (self.heads, "roi")]
 
     def look_at(self, map_, boxes):
         """The head: boxes (B, R, 4) to logits (B, R, classes + 1), background last, and deltas (B, R, classes, 4)."""
         batch, count = boxes.shape[:2]
         bins = roi_align(map_, boxes, 1.0 / STRIDE, BINS)
-        features = self.extra_norm(self.backbone.maps(bins, 4, 5)[0]).mean((2, 3))
-        logits = self.classify(features).astype(ms.float32).reshape(batch, count, -1)
-        deltas = self.regress(features).astype(ms.float32).reshape(batch, count, self.num_classes, 4)
+        logits, deltas = self.heads.roi(self.backbone.maps(bins, 4, 5)[0])
+        logits = logits.astype(ms.float32).reshape(batch, count, -1)
+        deltas = deltas.astype(ms.float32).reshape(batch, count, self.num_classes, 4)
         return logits, deltas
 
 

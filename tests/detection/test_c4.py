@@ -17,8 +17,8 @@ SIZES = Sizes((1, 2, 4), 32, 100, 30, 100, 20, 16)
 CANVAS = 64, 96
 
 
-def detector(stages=4):
-    backbone = create_backbone("tiny_resnet", padding="torch", image_size=96, stages=stages)
+def detector():
+    backbone = create_backbone("tiny_resnet", padding="torch", image_size=96)
     return FasterRCNN(backbone, Normalize([120] * 3, [60] * 3), 3, max(CANVAS), SIZES)
 
 
@@ -73,16 +73,14 @@ def test_a_step_and_a_test_have_no_control_flow_and_no_python(graphs):
         assert not found, found[:3]
 
 
-def test_a_backbone_without_its_last_stage_is_no_detector():
-    with pytest.raises(
-        ValueError, match="stages: this backbone has 3, and the fourth, `layer4`, is the detector's head"
-    ):
-        detector(stages=3)
-
-
 def test_parameters_are_named_as_in_checkpoints_of_byol():
     names = {parameter.name for parameter in detector().trainable_params()}
-    assert {"online.backbone.layer4.0.conv1.weight", "rpn.conv.weight", "extra_norm.gamma", "regress.bias"} <= names
+    assert {
+        "online.backbone.layer4.0.conv1.weight",
+        "heads.rpn.conv.weight",
+        "heads.roi.norm.gamma",
+        "heads.roi.regress.bias",
+    } <= names
 
 
 def test_random_numbers_of_the_protocol():
