@@ -15,6 +15,7 @@ COMMANDS = {
     "grid": ("grid", "train a recipe with every combination of some values"),
     "inspect": ("inspect_checkpoint", "say what a weights file is"),
     "make-mindrecord": ("make_mindrecord", "turn a data set into MindRecord shards"),
+    "make-stamps": ("make_stamps", "compose a small data set with boxes and masks"),
     "map": ("map", "draw a map of features, and images with their nearest neighbours"),
     "plot": ("plot", "draw the curves of training runs"),
     "preview": ("preview", "show what a recipe makes of its images"),

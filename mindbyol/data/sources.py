@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from mindbyol.data.binary_files import BinaryFiles, Digits
+from mindbyol.data.coco import index_coco
 from mindbyol.data.decode import BadImage
 from mindbyol.data.file_index import index_images
 from mindbyol.data.idx_files import IdxFiles
@@ -30,6 +31,7 @@ from mindbyol.data.mindrecord import MindRecordFiles
 from mindbyol.data.names import printable
 from mindbyol.data.transfer_sets import TRANSFER_SETS, index_transfer_set
 from mindbyol.data.voc import index_voc
+from mindbyol.data.voc_detection import index_voc_detection
 
 DATASETS = (
     "imagenet",
@@ -41,6 +43,8 @@ DATASETS = (
     "digits",
     "mindrecord",
     "voc",
+    "voc_detection",
+    "coco",
     *TRANSFER_SETS,
     *LINEAR_SETS,
 )
@@ -60,6 +64,7 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
             are published; "digits": scikit-learn's;
             "mindrecord": what scripts/make_mindrecord.py wrote;
             "voc": VOC 2007 as published, several classes an image;
+            "voc_detection", "coco": as published, with boxes; see `ObjectFiles`;
             "food101", "sun397", "cars", "aircraft", "dtd", "pets", "caltech101", "flowers102": as published; see
             `transfer_sets`;
             "places205", "inaturalist2018": as published; see `linear_sets`.
@@ -98,6 +103,11 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
             source = IdxFiles(data_dir, split)
         elif dataset == "voc":
             source = ImageFiles(*index_voc(Path(data_dir), split), f"VOC 2007 {split}")
+        elif dataset == "voc_detection":
+            source = ObjectFiles(*index_voc_detection(Path(data_dir), split), f"VOC {split}")
+        elif dataset == "coco":
+            root, index, table, coco = index_coco(Path(data_dir), split)
+            source = ObjectFiles(root, index, table, f"COCO {split}", coco)
         elif dataset in TRANSFER_SETS:
             source = ImageFiles(*index_transfer_set(dataset, Path(data_dir), split), f"{dataset} {split}")
         elif dataset in LINEAR_SETS:
@@ -159,6 +169,31 @@ class ImageFiles:
         return printable(self._index[index])
 
 
+class ObjectFiles(ImageFiles):
+    """Image files with objects; `target(index)` gives those of an image, see `objects.Objects`.
+
+    Args:
+        root (Path), index (FileIndex), origin (str): See `ImageFiles`; `class_names` are the classes of objects.
+        table (ObjectTable): The objects.
+        coco (CocoFile): What scoring with COCO's tools takes; None for other data sets.
+
+    Attributes:
+        sizes (numpy.ndarray): int32 (N, 2): height and width of each image, as its annotation says.
+        object_counts (numpy.ndarray): int64 (N,): objects of each image.
+    """
+
+    def __init__(self, root, index, table, origin, coco=None):
+        super().__init__(root, index, origin)
+        self._table = table
+        self.sizes = table.sizes
+        self.object_counts = table.counts
+        self.coco = coco
+        self.description = f"{len(index)} images, {len(table)} objects of {len(index.class_names)} classes, {origin}"
+
+    def target(self, index):
+        return self._table[index]
+
+
 class Subset:
     """Some images of a source.
 
@@ -188,6 +223,19 @@ class Subset:
         """The method `target(index)`; there is none if the source has none."""
         of_source = self._source.target
         return lambda index: of_source(int(self._indices[index]))
+
+    @property
+    def sizes(self):
+        return self._source.sizes[self._indices]
+
+    @property
+    def object_counts(self):
+        return self._source.object_counts[self._indices]
+
+    @property
+    def coco(self):
+        of_source = self._source.coco
+        return of_source and of_source._replace(image_ids=of_source.image_ids[self._indices])
 
 
 def fingerprint(source, sample=1000):

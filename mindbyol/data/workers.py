@@ -106,7 +106,12 @@ class BatchMaker:
     def _given(self, index):
         """The pixels of an image, and its target where the transform takes one."""
         image = decode(self._source[index], self._background)
-        return (image, self._source.target(index)) if self._transform.takes_target else (image,)
+        if not self._transform.takes_target:
+            return (image,)
+        if hasattr(self._source, "sizes") and image.shape[:2] != tuple(self._source.sizes[index]):
+            height, width = self._source.sizes[index]
+            raise BadImage(f"{image.shape[1]} x {image.shape[0]} pixels, and its annotation says {width} x {height}")
+        return image, self._source.target(index)
 
 
 def default_workers(ranks=1):

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = ["train.py", "validate.py"] + [
     f"scripts/{name}.py"
     for name in ("preview", "embed", "export", "convert_checkpoint", "inspect_checkpoint", "make_mindrecord")
-    + ("few_labels", "grid", "stl10_experiment", "plot", "map", "report", "compare")
+    + ("few_labels", "grid", "stl10_experiment", "plot", "map", "report", "compare", "make_stamps")
 ]
 PACKAGES = ("mindspore", "mindcv", "numpy", "yaml", "PIL", "cv2", "sklearn", "tqdm", "matplotlib")
 
