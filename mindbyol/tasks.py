@@ -19,6 +19,7 @@ TASKS = {
     "low_shot": "mindbyol.evaluation.low_shot",
     "suite": "mindbyol.evaluation.suite",
     "finetune": "mindbyol.finetuning",
+    "segmentation": "mindbyol.segmentation.task",
     "compare": "mindbyol.evaluation.compare",
 }
 OF_RECIPES = "byol"  # the task of a recipe that names none

@@ -1,7 +1,7 @@
 """The keys that dense tasks share: a run that is counted in optimizer steps."""
 
 from mindbyol.config import common
-from mindbyol.config.keys import Group, Key
+from mindbyol.config.keys import Changes, Group, Key, path
 from mindbyol.config.values import COUNT, FRACTION, number
 
 SCHEDULER = common.SCHEDULER.without("warmup_epochs", "lr_epoch_stair")
@@ -23,6 +23,21 @@ STEPS = Group(
     ),
     "The protocols of dense tasks count iterations, not epochs.",
     training_only=True,
+)
+
+PICTURES = Group(
+    "Pictures",
+    (
+        Key(
+            "visualize",
+            0,
+            number(int, 0, 2**31 - 1),
+            "validate.py: how many of the first images are drawn",
+            Changes.LOGS,
+        ),
+        Key("pictures_dir", "./pictures", path, "folder for these", Changes.PATHS),
+    ),
+    "What was found beside what there is.",
 )
 
 

@@ -30,6 +30,7 @@ from mindbyol.data.idx_files import IdxFiles
 from mindbyol.data.image_list import index_list
 from mindbyol.data.linear_sets import LINEAR_SETS, index_linear_set
 from mindbyol.data.listed_images import check_there, missing
+from mindbyol.data.masks import MASK_SETS
 from mindbyol.data.mindrecord import MindRecordFiles
 from mindbyol.data.names import printable
 from mindbyol.data.transfer_sets import TRANSFER_SETS, index_transfer_set
@@ -50,6 +51,7 @@ DATASETS = (
     "coco",
     *TRANSFER_SETS,
     *LINEAR_SETS,
+    *MASK_SETS,
 )
 MAX_FILE_BYTES = 2**30  # Of an image file. The largest image that is decoded, as a 16-bit TIFF, fits.
 
@@ -70,7 +72,8 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
             "voc_detection", "coco": as published, with boxes; see `ObjectFiles`;
             "food101", "sun397", "cars", "aircraft", "dtd", "pets", "caltech101", "flowers102": as published; see
             `transfer_sets`;
-            "places205", "inaturalist2018": as published; see `linear_sets`.
+            "places205", "inaturalist2018": as published; see `linear_sets`;
+            "voc12_segmentation", "cityscapes": as published, with masks; see `masks`.
         data_dir (str): Folder of the data set; "digits" needs none.
         split (str): Which part of the data set.
         download (bool): Fetch CIFAR and STL10 when they are not there.
@@ -115,6 +118,8 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
             source = ImageFiles(*index_transfer_set(dataset, Path(data_dir), split), f"{dataset} {split}")
         elif dataset in LINEAR_SETS:
             source = ImageFiles(*index_linear_set(dataset, Path(data_dir), split), f"{dataset} {split}")
+        elif dataset in MASK_SETS:
+            source = MaskFiles(*MASK_SETS[dataset](Path(data_dir), split), f"{dataset} {split}")
         else:
             source = BinaryFiles(dataset, data_dir, split, download)
     if num_samples is not None:
@@ -195,6 +200,23 @@ class ObjectFiles(ImageFiles):
 
     def target(self, index):
         return self._table[index]
+
+
+class MaskFiles(ImageFiles):
+    """Image files with a class at each pixel; `target(index)` gives those of an image, see `masks`.
+
+    Args:
+        root (Path), index (FileIndex), origin (str): See `ImageFiles`; `class_names` are the classes of pixels.
+        masks (Masks): In the order of the images.
+    """
+
+    def __init__(self, root, index, masks, origin):
+        super().__init__(root, index, origin)
+        self._masks = masks
+        self.description = f"{len(index)} images with masks, {len(index.class_names)} classes, {origin}"
+
+    def target(self, index):
+        return self._masks.read(index, self.path(index))
 
 
 class Subset:

@@ -33,10 +33,20 @@ class Heads(NamedTuple):
 
 
 def read_heads(recipe):
-    """The classifiers of the recipe's checkpoint.
+    """The classifiers of the recipe's checkpoint; errors are those of `read_arrays`."""
+    arrays, card = read_arrays(recipe)
+    num_classes = next(len(array) for name, array in arrays.items() if name.endswith(".bias"))
+    return Heads(arrays, tuple(card.more["heads"]), card.more.get("chosen"), num_classes)
+
+
+def read_arrays(recipe):
+    """What the recipe's checkpoint has beside its backbone.
 
     Args:
-        recipe (Recipe): Of a task whose checkpoints have some.
+        recipe (Recipe): Of a task whose checkpoints have classifiers, of images or of their parts.
+
+    Returns:
+        tuple[dict[str, ndarray], Card]: Parameters whose names begin with `heads.`, and the card.
 
     Raises:
         FileNotFoundError, ValueError: The file cannot be read, has none, is one of another task, or holds values that
@@ -58,8 +68,7 @@ def read_heads(recipe):
         raise ValueError(f"ckpt_path: {path} has classifiers of task {card.kind}; --task {card.kind} scores them")
     arrays = {name: read_float32(tensor, name) for name, tensor in tensors.items()}
     checkpoint.check_finite(arrays, path)
-    num_classes = next(len(array) for name, array in arrays.items() if name.endswith(".bias"))
-    return Heads(arrays, tuple(card.more["heads"]), card.more.get("chosen"), num_classes)
+    return arrays, card
 
 
 def check_range(source):

@@ -39,7 +39,7 @@ class Evaluation:
         self.protocol = protocol
         if recipe.results:
             results.check_file(recipe.results)
-        if recipe.features_dir:
+        if recipe.values.get("features_dir"):
             feature_files.check_folder(recipe.features_dir)
         self.world = runtime.setup_for(recipe)
         setup_logging(rank=self.world.rank)

@@ -48,10 +48,11 @@ def open_all(recipe):
     Raises:
         FileNotFoundError, ValueError: There is no checkpoint, or it cannot be read.
     """
-    if not recipe.ckpt_path and not recipe.baselines:
+    baselines = recipe.values.get("baselines")
+    if not recipe.ckpt_path and not baselines:
         raise ValueError("ckpt_path: which checkpoint is to be scored? (--baselines True scores without one)")
     found = [open_trained(recipe, recipe.ckpt_path)] if recipe.ckpt_path else []
-    if recipe.baselines:
+    if baselines:
         found += [_untrained(recipe, found[0].card if found else None), Scored("pixels", None)]
     return found
 

@@ -9,6 +9,7 @@ from mindbyol import runtime
 from mindbyol.checkpoint import NonFinite
 from mindbyol.data import eval_loader_from_args, eval_transform_from_args, loader_settings_from_args
 from mindbyol.data.loader import share
+from mindbyol.data.one_by_one import OneByOne
 from mindbyol.data.rows import EvalRows
 from mindbyol.data.sources import fingerprint
 from mindbyol.data.workers import default_workers
@@ -18,6 +19,8 @@ from mindbyol.evaluation.features import FeatureExtractor, extract, in_memory, p
 
 logger = logging.getLogger(__name__)
 
+_BITS = 20
+_PART = 2**_BITS - 1  # float32 holds every whole number up to 2^24
 _ROUNDING = 1e-6  # of float32, relative
 
 
@@ -150,6 +153,29 @@ class Tools:
             ndarray: float64.
         """
         return self._communicator.gather(np.array(counts, np.float32)).astype(np.float64).sum(0)
+
+    def total_counts(self, counts):
+        """Sums of whole numbers over the ranks, exact up to 2^60: pixels of a data set are more than float32 counts.
+
+        Args:
+            counts (ndarray): int64, of any shape, not negative; the same shape on all ranks.
+
+        Returns:
+            ndarray: int64, of that shape.
+        """
+        parts = np.stack([counts >> shift & _PART for shift in (0, _BITS, 2 * _BITS)])
+        sums = self._communicator.gather(parts.astype(np.float32)).astype(np.int64).sum(0)
+        return sums[0] + (sums[1] << _BITS) + (sums[2] << 2 * _BITS)
+
+    def one_by_one(self, source, transform):
+        """This rank's share of the images of a source, each at its own size; see `data.one_by_one`."""
+        settings = loader_settings_from_args(self._recipe, self._world.rank, self._world.ranks)
+        return OneByOne(source, transform, settings)
+
+    @property
+    def is_first(self):
+        """Whether this is the rank that shows and writes."""
+        return self._world.rank == 0
 
     def on_first_rank(self, work, count):
         """What the first rank finds, on all ranks: for work that cannot be shared.
