@@ -1,0 +1,119 @@
+"""Trains a Faster R-CNN on a pretrained ResNet to find objects; validate.py gives its average precision."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from mindcv.models.resnet import ResNet
+from mindspore import Tensor
+
+from mindbyol import checkpoint, dense
+from mindbyol.byol import Normalize
+from mindbyol.config.common import (
+    BACKBONE,
+    DATASET,
+    EVALUATION,
+    IMAGES,
+    MIXED_PRECISION,
+    OPTIMIZER,
+    PRETRAINED_FROM,
+    RUN,
+    SYSTEM,
+)
+from mindbyol.config.dense import PICTURES, SCHEDULER, STEPS
+from mindbyol.config.keys import Group, Key
+from mindbyol.config.labelled import VAL_WHILE_TRAIN
+from mindbyol.config.values import COUNT, FRACTION, IMAGE_SIZE, POSITIVE, number
+from mindbyol.data import source_from_args
+from mindbyol.detection.c4 import STRIDE, Detect, FasterRCNN, Sizes, keys_per_image
+from mindbyol.evaluation.classification import evaluating
+from mindbyol.evaluation.heads import read_arrays
+
+TRANSFORM = Group(
+    "Detection images",
+    (
+        Key("long_side", 1333, IMAGE_SIZE, "most pixels of the longer side that images are resized to"),
+        Key(
+            "train_short_sides",
+            tuple(range(480, 801, 32)),
+            IMAGE_SIZE,
+            "training: most pixels of the shorter side; one of these is drawn for each image",
+            nargs="+",
+        ),
+        Key("hflip", 0.5, FRACTION, "training: probability of mirroring an image left to right"),
+        Key("max_objects", 100, COUNT, "training: objects an image that are learned; more are left out"),
+    ),
+    "In tests the shorter side has at most image_resize pixels. Images keep their shape.",
+)
+NETWORK = Group(
+    "Detection network",
+    (
+        Key("anchor_scales", (2, 4, 8, 16, 32), POSITIVE, "sides of the square anchors, in 16 pixels", nargs="+"),
+        Key("rpn_samples", 256, number(int, 2, 65536), "training: anchors an image that are learned from"),
+        Key("train_candidates", 12000, COUNT, "training: anchors with the highest scores that may become proposals"),
+        Key("train_proposals", 2000, COUNT, "training: proposals an image"),
+        Key("test_candidates", 6000, COUNT, "tests: anchors with the highest scores that may become proposals"),
+        Key("test_proposals", 1000, COUNT, "tests: proposals an image"),
+        Key("roi_samples", 512, number(int, 4, 65536), "training: regions an image that are learned from"),
+    ),
+)
+
+KEYS = (
+    SYSTEM,
+    DATASET.with_defaults(dataset="voc_detection", train_split="2007_trainval+2012_trainval", batch_size=2),
+    IMAGES.without("interpolation").with_defaults(image_resize=800),
+    TRANSFORM,
+    BACKBONE,
+    Group("Weights to start from", (PRETRAINED_FROM,)),
+    NETWORK,
+    OPTIMIZER.with_defaults(opt="sgd", weight_decay=1e-4, filter_bias_and_bn=False),
+    SCHEDULER.with_defaults(scheduler="multi_step_decay", lr=0.02),
+    STEPS,
+    MIXED_PRECISION,
+    RUN.with_defaults(epoch_size=24),
+    EVALUATION.only("val_split", "results").with_defaults(val_split="2007_test"),
+    VAL_WHILE_TRAIN,
+    PICTURES,
+)
+
+
+def check(recipe):
+    """Everything that can be wrong without the data; a ValueError names the key."""
+    dense.check_recipe(recipe)
+    shortest = min(recipe.image_resize, *recipe.train_short_sides)
+    if shortest < STRIDE:
+        raise ValueError(f"image_resize, train_short_sides: {shortest} pixels are less than a map's step of {STRIDE}")
+    longest = max(recipe.image_resize, *recipe.train_short_sides)
+    if longest > recipe.long_side:
+        raise ValueError(f"long_side: {recipe.long_side} is below a shorter side of {longest}; raise it")
+    for of_phase in ("train", "test"):
+        candidates, proposals = recipe.values[f"{of_phase}_candidates"], recipe.values[f"{of_phase}_proposals"]
+        if proposals > candidates:
+            raise ValueError(
+                f"{of_phase}_proposals: {proposals} of {candidates} candidates ({of_phase}_candidates); lower it"
+            )
+
+
+def canvas(recipe):
+    """Height and width of a landscape with its padding: the least multiples of 32 that every image fits into."""
+    shorter = max(recipe.image_resize, *recipe.train_short_sides)
+    return tuple(-(-side // 32) * 32 for side in (shorter, recipe.long_side))
+
+
+def create_network(recipe, backbone, normalize, num_classes, settings):
+    """A Faster R-CNN on a backbone.
+
+    Args:
+        recipe (Recipe): Of this task.
+        backbone (Cell): See `backbones.create_backbone`.
+        normalize (Cell): What it wants done to pixels.
+        num_classes (int): Without background.
+        settings (dict): Keys of `NETWORK`.
+
+    Raises:
+        ValueError: The backbone is no ResNet.
+    """
+    if not isinstance(backbone, ResNet):
+        raise ValueError(f"model: a detector is made of one of MindCV's ResNets or ResNeXts, not of '{recipe.model}'")
+    sizes = Sizes(*(settings[name] for name in Sizes._fields))
+    return FasterRCNN(backbone, normalize, num_classes, max(canvas(recipe)), sizes)
