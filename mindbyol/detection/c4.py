@@ -56,7 +56,7 @@ def keys_per_image(canvas, sizes, objects):
         objects (int): Most objects an image, with padding.
     """
     anchors = canvas[0] * canvas[1] // STRIDE**2 * len(sizes.anchor_scales) * len(RATIOS)
-    return anchors + min(sizes.train_proposals, anchors) + objects
+    return anchors + min(sizes.train_candidates, sizes.train_proposals, anchors) + objects
 
 
 class RoIHead(nn.Cell):
