@@ -10,6 +10,9 @@ A source may also have `source.target(i)`: what has to be transformed together w
 with their classes. It reads and decodes, and raises OSError or `decode.BadImage` as reading an image does: then the
 image counts as unreadable, too. What a target looks like is a matter between a source and the transforms that take
 targets; others are not given them. A source without targets has no such attribute.
+
+And it may have `source.groups`, an array (N,): only images of one group share a batch of training, such as those that
+fit the same canvas, and an unreadable one is replaced by one of its group.
 """
 
 import hashlib

@@ -4,6 +4,7 @@ import concurrent.futures
 import os
 import queue
 import threading
+from itertools import islice
 
 import numpy as np
 
@@ -86,8 +87,7 @@ class BatchMaker:
             BadImage: As of `fill`.
         """
         reasons = {}
-        for step in range(_MOST_REPLACEMENTS):
-            candidate = (index + step) % len(self._source)
+        for candidate in islice(self._candidates(index), _MOST_REPLACEMENTS):
             try:
                 return candidate, self._given(candidate), reasons
             except (OSError, BadImage) as error:
@@ -102,6 +102,14 @@ class BatchMaker:
             f"dataset: {len(reasons)} images in a row, from {first} to {last}, cannot be read ({reason}); mend "
             "or remove them"
         )
+
+    def _candidates(self, index):
+        """The images from `index` on, once around, of its group if there are any."""
+        groups = getattr(self._source, "groups", None)
+        for step in range(len(self._source)):
+            candidate = (index + step) % len(self._source)
+            if groups is None or groups[candidate] == groups[index]:
+                yield candidate
 
     def _given(self, index):
         """The pixels of an image, and its target where the transform takes one."""
