@@ -117,3 +117,103 @@ def create_network(recipe, backbone, normalize, num_classes, settings):
         raise ValueError(f"model: a detector is made of one of MindCV's ResNets or ResNeXts, not of '{recipe.model}'")
     sizes = Sizes(*(settings[name] for name in Sizes._fields))
     return FasterRCNN(backbone, normalize, num_classes, max(canvas(recipe)), sizes)
+
+
+def splits(recipe):
+    """What is scored."""
+    return {"val": recipe.val_split}
+
+
+def check_data(recipe, sources):
+    """Everything that can be wrong between checkpoint and data, before the backbone is opened.
+
+    Raises:
+        FileNotFoundError, ValueError: As of `heads.read_arrays`; or the data have no boxes, or not as many classes as
+            the checkpoint tells apart.
+    """
+    source = sources["val"]
+    check_boxes(source)
+    arrays, _ = read_arrays(recipe)
+    known = len(arrays["heads.roi.classify.bias"]) - 1
+    if known != len(source.class_names):
+        raise ValueError(
+            f"ckpt_path: {recipe.ckpt_path} tells {known} classes apart, but {source.description} has "
+            f"{len(source.class_names)}"
+        )
+
+
+def check_boxes(source):
+    """Makes sure that a source has boxes.
+
+    Raises:
+        ValueError: It has not.
+    """
+    if not hasattr(source, "object_counts"):
+        raise ValueError(f"dataset: {source.description}: there are no boxes to learn and to score with")
+
+
+def run(recipe, subject, sources, tools):
+    """Yields the scores of a checkpoint's detector; see `scoring.score`."""
+    arrays, card = read_arrays(recipe)
+    settings = dense.network_settings(recipe, NETWORK, card)
+    source = sources["val"]
+    normalize = Normalize(subject.mean, subject.std)
+    network = create_network(recipe, subject.backbone, normalize, len(source.class_names), settings)
+    parameters = {p.name: p for p in network.get_parameters() if p.name.startswith("heads.")}
+    checkpoint.load_parameters(parameters, arrays, recipe.ckpt_path)
+    with evaluating(network):
+        yield from score(recipe, Detect(network), source, tools, recipe.visualize).items()
+
+
+class Training(dense.DenseTraining):
+    """What detection brings to the training loop; see `training.loop`."""
+
+    def __init__(self, recipe, world):
+        super().__init__(recipe, world)
+        check_boxes(self.source)
+        self.source = for_training(self.source, recipe.max_objects)
+        self.val_source = None
+        if recipe.val_while_train:
+            self.val_source = source_from_args(recipe, recipe.val_split)
+            dense.check_same_classes(self.source, self.val_source)
+
+    def build(self, plan, card=None):
+        """See `training.loop`."""
+        step = super().build(plan, card)
+        self.detect = Detect(self.network)
+        return step
+
+    def create_dense_network(self, backbone, normalize):
+        """See `create_network`."""
+        settings = dense.network_settings(self.recipe, NETWORK)
+        return create_network(self.recipe, backbone, normalize, len(self.source.class_names), settings)
+
+    def half_precision_cells(self):
+        return self.network.half_precision_cells()
+
+    def formats(self):
+        """Losses, the accuracy in percent, and positive regions an image."""
+        shown = {"acc": "acc: {:.1%}", "positives": "positives: {:.1f}"}
+        return {name: shown.get(name, name + ": {:.4f}") for name in self.network.statistics}
+
+    def transform(self):
+        recipe = self.recipe
+        of_images = recipe.long_side, recipe.train_short_sides, recipe.hflip, recipe.max_objects
+        keys = keys_per_image(canvas(recipe), self.network.sizes, recipe.max_objects)
+        return TrainTransform(canvas(recipe), *of_images, keys)
+
+    def inputs(self, batch):
+        """What the step takes: the images in the shape of their canvas."""
+        images, shape, *rest = batch
+        return images.reshape(len(images), 3, *shape[0]), *rest
+
+    def validate(self):
+        """Scores the network as it is, without the AP of each class."""
+        with evaluating(self.network):
+            found = score(self.recipe, self.detect, self.val_source, self.tools)
+        return {name: value for name, value in found.items() if not name.startswith("ap_")}
+
+    def card(self):
+        """What the network of a checkpoint is: the settings of its heads under the name of the task."""
+        settings = dense.network_settings(self.recipe, NETWORK)
+        return replace(self.backbone_card, more={"heads": ["rpn", "roi"], "detection": settings})
