@@ -26,6 +26,8 @@ from mindbyol.config.labelled import VAL_WHILE_TRAIN
 from mindbyol.config.values import COUNT, FRACTION, IMAGE_SIZE, POSITIVE, number
 from mindbyol.data import source_from_args
 from mindbyol.detection.c4 import STRIDE, Detect, FasterRCNN, Sizes, keys_per_image
+from mindbyol.detection.images import for_training
+from mindbyol.detection.transforms import TrainTransform
 from mindbyol.evaluation.classification import evaluating
 from mindbyol.evaluation.heads import read_arrays
 
