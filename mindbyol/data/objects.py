@@ -55,6 +55,12 @@ class ObjectTable:
         """Objects of each image, int64 (N,), neutral ones, too."""
         return np.diff(self._ends, prepend=0)
 
+    @property
+    def neutral_counts(self):
+        """Neutral objects of each image, int64 (N,)."""
+        before = np.cumsum(np.concatenate([[0], self._objects.neutral]))
+        return before[self._ends] - before[self._ends - self.counts]
+
     def __getitem__(self, image):
         """The objects of an image (Objects)."""
         places = slice(self._ends[image - 1] if image else 0, self._ends[image])
