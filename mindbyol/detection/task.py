@@ -25,7 +25,7 @@ from mindbyol.config.keys import Group, Key
 from mindbyol.config.labelled import VAL_WHILE_TRAIN
 from mindbyol.config.values import COUNT, FRACTION, IMAGE_SIZE, POSITIVE, number
 from mindbyol.data import source_from_args
-from mindbyol.detection.c4 import STRIDE, Detect, FasterRCNN, Sizes, keys_per_image
+from mindbyol.detection.c4 import STATISTICS, STRIDE, Detect, FasterRCNN, Sizes, keys_per_image
 from mindbyol.detection.images import for_training
 from mindbyol.detection.transforms import TrainTransform
 from mindbyol.evaluation.classification import evaluating
@@ -194,9 +194,9 @@ class Training(dense.DenseTraining):
         return self.network.half_precision_cells()
 
     def formats(self):
-        """Losses, the accuracy in percent, and positive regions an image."""
-        shown = {"acc": "acc: {:.1%}", "positives": "positives: {:.1f}"}
-        return {name: shown.get(name, name + ": {:.4f}") for name in self.network.statistics}
+        """Short ones, so that a line has room for all losses."""
+        losses = {name: name.replace("loss_", "").replace("bbox", "box") + ": {:.3f}" for name in STATISTICS[:4]}
+        return {**losses, "acc": "acc: {:.1%}", "positives": "positives: {:.1f}"}
 
     def transform(self):
         recipe = self.recipe
