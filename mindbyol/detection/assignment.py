@@ -49,7 +49,7 @@ def sample(labels, keys, number, most_positive):
 
     Args:
         labels (Tensor): int32 (B, A), see `assign`.
-        keys (Tensor): float32 (B, A), random numbers in [0, 1): of the boxes of a kind those with the highest are drawn.
+        keys (Tensor): float32 (B, A), random numbers in [0, 1): of the boxes of a kind, the highest are drawn.
         number (int): Boxes to draw an image.
         most_positive (int): Positive ones among them.
 

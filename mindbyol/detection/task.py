@@ -2,10 +2,7 @@
 
 from dataclasses import replace
 
-import numpy as np
-
 from mindcv.models.resnet import ResNet
-from mindspore import Tensor
 
 from mindbyol import checkpoint, dense
 from mindbyol.byol import Normalize
@@ -21,13 +18,15 @@ from mindbyol.config.common import (
     SYSTEM,
 )
 from mindbyol.config.dense import PICTURES, SCHEDULER, STEPS
-from mindbyol.config.keys import Group, Key
+from mindbyol.config.keys import Changes, Group, Key, path
 from mindbyol.config.labelled import VAL_WHILE_TRAIN
 from mindbyol.config.values import COUNT, FRACTION, IMAGE_SIZE, POSITIVE, number
 from mindbyol.data import source_from_args
+from mindbyol.detection.average_precision import MODES
 from mindbyol.detection.c4 import STATISTICS, STRIDE, Detect, FasterRCNN, Sizes, keys_per_image
 from mindbyol.detection.images import for_training
-from mindbyol.detection.transforms import TrainTransform
+from mindbyol.detection.scoring import score
+from mindbyol.detection.transforms import TestTransform, TrainTransform
 from mindbyol.evaluation.classification import evaluating
 from mindbyol.evaluation.heads import read_arrays
 
@@ -60,6 +59,26 @@ NETWORK = Group(
     ),
 )
 
+TEST = Group(
+    "Test parameters",
+    (
+        Key(
+            "ap_mode",
+            "11points",
+            str,
+            "average precision of VOC: 11 points, as of 2007, or the whole area, as since 2010; COCO has its own",
+            choices=MODES,
+        ),
+        Key(
+            "detections_dir",
+            None,
+            path,
+            "validate.py: folder for files of what was found: VOC's text files, or COCO's JSON",
+            Changes.PATHS,
+        ),
+    ),
+)
+
 KEYS = (
     SYSTEM,
     DATASET.with_defaults(dataset="voc_detection", train_split="2007_trainval+2012_trainval", batch_size=2),
@@ -75,6 +94,7 @@ KEYS = (
     RUN.with_defaults(epoch_size=24),
     EVALUATION.only("val_split", "results").with_defaults(val_split="2007_test"),
     VAL_WHILE_TRAIN,
+    TEST,
     PICTURES,
 )
 
@@ -164,7 +184,12 @@ def run(recipe, subject, sources, tools):
     parameters = {p.name: p for p in network.get_parameters() if p.name.startswith("heads.")}
     checkpoint.load_parameters(parameters, arrays, recipe.ckpt_path)
     with evaluating(network):
-        yield from score(recipe, Detect(network), source, tools, recipe.visualize).items()
+        files = recipe.pictures_dir, recipe.visualize, recipe.detections_dir
+        yield from score(Detect(network), source, _test_transform(recipe), tools, recipe.ap_mode, *files).items()
+
+
+def _test_transform(recipe):
+    return TestTransform(canvas(recipe), recipe.long_side, recipe.image_resize)
 
 
 class Training(dense.DenseTraining):
@@ -212,8 +237,9 @@ class Training(dense.DenseTraining):
     def validate(self):
         """Scores the network as it is, without the AP of each class."""
         with evaluating(self.network):
-            found = score(self.recipe, self.detect, self.val_source, self.tools)
-        return {name: value for name, value in found.items() if not name.startswith("ap_")}
+            transform = _test_transform(self.recipe)
+            found = score(self.detect, self.val_source, transform, self.tools, self.recipe.ap_mode)
+        return {name: value for name, value in found.items() if not name.startswith("ap50_")}
 
     def card(self):
         """What the network of a checkpoint is: the settings of its heads under the name of the task."""
