@@ -1,5 +1,5 @@
 """Object detection on a BYOL backbone: Faster R-CNN.
 
-Reading order: `anchors`, `boxes`, `assignment` and `roi_align` are formulas; `proposals` (with `nms`) and the heads
-(`rpn`, `roi_head`) are made of them; `c4` is the network.
+Reading order: `boxes`, `anchors`, `assignment`, `roi_align` and `losses` are formulas; `rpn` and `proposals` are made
+of them, `c4` is the network; `transforms` makes what it learns from; `task` puts all of it to work.
 """

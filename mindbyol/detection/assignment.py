@@ -49,7 +49,7 @@ def sample(labels, keys, number, most_positive):
 
     Args:
         labels (Tensor): int32 (B, A), see `assign`.
-        keys (Tensor): float32 (B, A), random numbers in [0, 1): of the boxes of a kind those with the highest are drawn.
+        keys (Tensor): float32 (B, A), random numbers in [0, 1): of the boxes of a kind, the highest are drawn.
         number (int): Boxes to draw an image.
         most_positive (int): Positive ones among them.
 
@@ -63,13 +63,13 @@ def sample(labels, keys, number, most_positive):
     most_positive = min(most_positive, number)
     positive, places = top_k(ops.select(labels == POSITIVE, keys, none), most_positive)
     negative, other_places = top_k(ops.select(labels == NEGATIVE, keys, none), number)
-    is_positive = positive >= 0
-    left = number - is_positive.astype(ms.int32).sum(1, keepdims=True)
+    are_positive = positive >= 0
+    left = number - are_positive.astype(ms.int32).sum(1, keepdims=True)
     ranks = ops.arange(number).astype(ms.int32)
-    is_negative = ops.logical_and(negative >= 0, ranks < left)
+    are_negative = ops.logical_and(negative >= 0, ranks < left)
     places = ops.cat((places.astype(ms.int32), other_places.astype(ms.int32)), 1)
-    is_positive = ops.cat((is_positive, ops.zeros_like(negative) > 0), 1)
-    is_drawn = ops.logical_or(is_positive, ops.cat((positive < -1, is_negative), 1))
+    is_positive = ops.cat((are_positive, ops.zeros_like(negative) > 0), 1)
+    is_drawn = ops.cat((are_positive, are_negative), 1)
     # the drawn ones come first, in the order in which they stand
     order = ops.arange(places.shape[1], 0, -1).astype(ms.float32) * is_drawn.astype(ms.float32)
     _, chosen = top_k(order, number)

@@ -30,7 +30,7 @@ class Sizes(NamedTuple):
     """Numbers of a detector, as MMDetection has them for C4.
 
     Attributes:
-        scales (tuple[float]): Sides of the square anchors, in strides.
+        anchor_scales (tuple[float]): Sides of the square anchors, in strides.
         rpn_samples (int): Anchors that a training step takes of an image, at most half of them positive.
         train_candidates, train_proposals (int): Anchors with the highest scores, and what is left of them after the
             suppression, in training.
@@ -38,7 +38,7 @@ class Sizes(NamedTuple):
         roi_samples (int): Proposals that a training step takes of an image, at most a quarter of them positive.
     """
 
-    scales: tuple = (2, 4, 8, 16, 32)
+    anchor_scales: tuple = (2, 4, 8, 16, 32)
     rpn_samples: int = 256
     train_candidates: int = 12000
     train_proposals: int = 2000
@@ -55,8 +55,8 @@ def keys_per_image(canvas, sizes, objects):
         sizes (Sizes): Of the detector.
         objects (int): Most objects an image, with padding.
     """
-    anchors = canvas[0] * canvas[1] // STRIDE**2 * len(sizes.scales) * len(RATIOS)
-    return anchors + min(sizes.train_proposals, anchors) + objects
+    anchors = canvas[0] * canvas[1] // STRIDE**2 * len(sizes.anchor_scales) * len(RATIOS)
+    return anchors + min(sizes.train_candidates, sizes.train_proposals, anchors) + objects
 
 
 class RoIHead(nn.Cell):
@@ -132,8 +132,8 @@ class FasterRCNN(nn.Cell):
         self.num_classes = num_classes
         self.sizes = sizes
         side = -(-longest // STRIDE)
-        self.anchors = Tensor(grid_anchors(side, side, STRIDE, sizes.scales, RATIOS))
-        self.heads = Heads(RPN(channels, len(sizes.scales) * len(RATIOS)), RoIHead(width, num_classes))
+        self.anchors = Tensor(grid_anchors(side, side, STRIDE, sizes.anchor_scales, RATIOS))
+        self.heads = Heads(RPN(channels, len(sizes.anchor_scales) * len(RATIOS)), RoIHead(width, num_classes))
         self.propose = Propose(sizes.train_candidates, 0.7, sizes.train_proposals)
         self.propose_in_tests = Propose(sizes.test_candidates, 0.7, sizes.test_proposals)
         name_backbone(backbone)

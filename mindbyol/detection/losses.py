@@ -1,4 +1,4 @@
-"""The losses of Faster R-CNN, each summed over the boxes that were drawn and divided by their number, as in MMDetection.
+"""The losses of Faster R-CNN, each summed over the boxes that were drawn, over their number, as in MMDetection.
 
 Losses of boxes count positive ones alone, but are divided by the same number.
 """

@@ -43,12 +43,14 @@ class TrainTransform:
     def outputs(self):
         """Returns shape and dtype of each array.
 
-        "image": (3, pixels of the canvas), row by row; "size": height and width after resizing; "boxes", "classes" and
-        "valid", which says which of the M rows are objects; "masks", if they are asked for; "keys": in [0, 1).
+        "image": (3, pixels of the canvas), row by row; "canvas": its height and width, which the size does not always
+        tell; "size": height and width of the image in it; "boxes", "classes" and "valid", which says which of the M
+        rows are objects; "masks", if they are asked for; "keys": in [0, 1).
         """
         masks = {} if self.mask_side is None else {"masks": ((self.most, self.mask_side, self.mask_side), np.uint8)}
         return {
             "image": ((3, self.canvas[0] * self.canvas[1]), np.uint8),
+            "canvas": ((2,), np.int32),
             "size": ((2,), np.float32),
             "boxes": ((self.most, 4), np.float32),
             "classes": ((self.most,), np.int32),
@@ -63,7 +65,7 @@ class TrainTransform:
         bounds = self.long_side, self.short_sides[int(which * len(self.short_sides))]
         mirrored = mirror < self.hflip
         height, width = scaled_size(*image.shape[:2], bounds)
-        place_on_canvas(out["image"], image, height, width, self.canvas, mirrored)
+        out["canvas"][:] = place_on_canvas(out["image"], image, height, width, self.canvas, mirrored)
         out["size"][:] = height, width
 
         learned = np.flatnonzero(~objects.neutral)[: self.most]

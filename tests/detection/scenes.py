@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tests.voc_layout import annotation_with_boxes, write_images
+
 SHAPES = ("square", "disc", "triangle")
 COLOURS = np.array([[220, 60, 50], [60, 200, 80], [70, 90, 230]])
 
@@ -37,3 +39,25 @@ def scene(rng, height, width, most=3):
         boxes.append((x, y, x + w, y + h))
         classes.append(kind)
     return image.clip(0, 255).astype(np.uint8), np.float32(boxes), np.int32(classes)
+
+
+def write_voc(folder, splits, seed=0):
+    """Writes scenes in the layout of VOC 2012, lying and standing ones, with a file of their classes.
+
+    Args:
+        folder (Path): Gets a folder VOC2012.
+        splits (dict[str, int]): Scenes of each split.
+        seed (int): What is on them.
+    """
+    root = folder / "VOC2012"
+    rng = np.random.default_rng(seed)
+    for split, count in splits.items():
+        images = []
+        for number in range(count):
+            height, width = (64, 96) if number % 4 else (96, 64)
+            image, boxes, classes = scene(rng, height, width)
+            corners = [tuple(int(side) + 1 for side in box) for box in boxes]  # 1 is subtracted from all four
+            objects = [(SHAPES[kind], False, box) for kind, box in zip(classes, corners)]
+            images.append((f"{split}_{number:03d}", image, annotation_with_boxes(height, width, objects)))
+        write_images(root, split, images)
+    (root / "classes.txt").write_text("".join(f"{name}\n" for name in SHAPES))

@@ -54,6 +54,13 @@ def test_an_image_is_resized_within_both_sides_and_its_boxes_with_it(lying):
     assert made(wide, objects([]))["size"].tolist() == [50, 150]
 
 
+def test_an_upright_image_that_becomes_as_wide_as_high_says_which_canvas_it_is_on(lying):
+    upright = cv2.resize(lying, (999, 1000))
+    out = made(upright, objects([]), transform(shorts=(64,)))
+    assert out["size"].tolist() == [64, 64] and out["canvas"].tolist() == [160, 96]
+    np.testing.assert_array_equal(out["image"].reshape(3, 160, 96)[0, :64, :64], cv2.resize(upright, (64, 64))[..., 0])
+
+
 def test_an_upright_image_has_an_upright_canvas(lying):
     upright = np.ascontiguousarray(lying.transpose(1, 0, 2))
     out = made(upright, objects([(20, 10, 133, 100)]), transform(shorts=(80,)))
