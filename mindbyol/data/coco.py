@@ -22,11 +22,13 @@ class CocoFile(NamedTuple):
     Attributes:
         path (Path): The JSON file.
         image_ids (numpy.ndarray): int64 (N,): its number of each image of the source.
+        sizes (numpy.ndarray): int32 (N, 2): height and width of each image.
         category_ids (list[int]): Its number of each class.
     """
 
     path: Path
     image_ids: np.ndarray
+    sizes: np.ndarray
     category_ids: list
 
 
@@ -92,7 +94,8 @@ def index_coco(data_dir, split):
         masks = [_mask(one, height, width, run_lengths, wrong, what) for what, one, _ in found] if with_masks else None
         table.add(name, height, width, boxes, [label for *_, label in found], crowds, masks)
     index = FileIndex.from_names(map(os.fsencode, names), None, [categories[number] for number in category_ids])
-    return data_dir, index, table.finish(path.name), CocoFile(path, np.array(image_ids, np.int64), category_ids)
+    table = table.finish(path.name)
+    return data_dir, index, table, CocoFile(path, np.array(image_ids, np.int64), table.sizes, category_ids)
 
 
 def _read(path):

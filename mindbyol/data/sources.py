@@ -264,7 +264,9 @@ class Subset:
     @property
     def coco(self):
         of_source = self._source.coco
-        return of_source and of_source._replace(image_ids=of_source.image_ids[self._indices])
+        if of_source is None:
+            return None
+        return of_source._replace(image_ids=of_source.image_ids[self._indices], sizes=of_source.sizes[self._indices])
 
 
 def fingerprint(source, sample=1000):

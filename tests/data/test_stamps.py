@@ -13,7 +13,7 @@ from mindbyol.commands.make_stamps import main
 from mindbyol.data.class_files import class_names
 from mindbyol.data.decode import decode
 from mindbyol.data.stamps import CLASSES, STAMPS, compose, find_cutouts
-from mindbyol.data.stamps_layouts import _voc_palette, run_lengths
+from mindbyol.data.stamps_layouts import run_lengths
 from tests.stamps import write_cutouts
 
 SIZE, TRAIN, VAL = 128, 16, 4
@@ -118,12 +118,6 @@ def test_run_lengths_go_down_the_columns_and_begin_with_zeros():
     assert run_lengths(np.array([[0, 1], [1, 1]], bool)) == [1, 3]
     assert run_lengths(np.array([[1, 0], [1, 0]], bool)) == [0, 2, 2]
     assert run_lengths(np.zeros((2, 3), bool)) == [6]
-
-
-def test_the_palette_is_that_of_voc():
-    colours = np.reshape(_voc_palette(), (256, 3)).tolist()
-    assert colours[:3] == [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
-    assert colours[15] == [192, 128, 128] and colours[255] == [224, 224, 192]  # a person, and what is ignored
 
 
 def test_the_seed_makes_the_data_set(made, cutouts, tmp_path):
