@@ -45,7 +45,7 @@ NAMES = ("loss", "loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox", "acc"
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("voc")
-    write_voc(folder, {"train": 16, "val": 4, "lying": 8})
+    write_voc(folder, {"train": 16, "val": 4, "test": 8})
     return folder
 
 
@@ -127,7 +127,7 @@ def test_two_ranks_equal_one(straight, data, tmp_path):
 def test_a_detector_is_trained_and_scored(data, tmp_path):
     """With half the steps between checkpoints; that little training finds nothing, but all that is asked for is there."""
     folder = tmp_path / "ckpt"
-    output = run(command(folder, data, train_split="2012_lying", val_split="2012_val", train_steps=1, batch_size=8))
+    output = run(command(folder, data, train_split="2012_test", val_split="2012_val", train_steps=1, batch_size=8))
     assert "Training data: 8 of 8 images" in output and "objects of 3 classes" in output
     (line,) = tiny.metrics(folder)
     assert line["loss"] == pytest.approx(sum(value for name, value in line.items() if name.startswith("loss_")), rel=1e-4)
