@@ -73,7 +73,7 @@ def voc_scores(rows, targets, class_names, mode, threshold=0.5):
 
     Args:
         rows (numpy.ndarray): (K, 7): image, class, score and box of each detection; see `results.Found`.
-        targets (iterable[tuple[int, Objects]]): Number and objects of each image that was tested.
+        targets (iterable[Objects]): The objects of each image, in the order of the source.
         class_names (list[str]): Of all classes.
         mode (str): See `average_precision`.
         threshold (float): Least IoU of a hit.
@@ -86,7 +86,7 @@ def voc_scores(rows, targets, class_names, mode, threshold=0.5):
     counts, scores, hits = np.zeros(count, np.int64), [[] for _ in range(count)], [[] for _ in range(count)]
     rows = rows[np.lexsort((-rows[:, 2], rows[:, 1], rows[:, 0]))]
     places = rows[:, 0].astype(np.int64) * count + rows[:, 1].astype(np.int64)  # a number for image and class
-    for image, target in targets:
+    for image, target in enumerate(targets):
         counts += np.bincount(target.classes[~target.neutral], minlength=count)
         for label in range(count):
             first, last = np.searchsorted(places, image * count + label + np.arange(2))

@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 
-from mindbyol.data.sources import Subset
+from mindbyol.data.image_files import Subset
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ def for_training(source, most):
     Objects that are marked as difficult, or are crowds, count here, though there is nothing to learn of them.
 
     Args:
-        source (Source): With objects; see `sources.ObjectFiles`.
+        source (Source): With objects; see `image_files.ObjectFiles`.
         most (int): Objects of an image that are learned. Of images with more, a warning has their number.
 
     Returns:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mindbyol.data.loader import EvalLoader, LoaderSettings
+from mindbyol.data.masks import look_at_some
 from mindbyol.data.objects import clipped
 from mindbyol.data.sources import create_source, evenly_spaced
 from mindbyol.data.voc import CLASSES
@@ -169,3 +170,11 @@ def test_an_image_of_another_size_than_its_annotation_says_cannot_be_read(devkit
     assert batch.counts.tolist() == [True, False] and batch.arrays["boxes"].tolist() == [2, 0]
     with pytest.raises(RuntimeError, match="000007.jpg: 200 x 133 pixels, and its annotation says 133 x 200$"):
         list(EvalLoader(source, Shapes(), LoaderSettings(2, num_parallel_workers=1, on_bad_image="stop")))
+
+
+def test_boxes_are_no_masks_for_segmentation(devkit):
+    source = create_source("voc_detection", devkit, "2007_trainval")
+    with pytest.raises(
+        ValueError, match="^dataset: 2 images, .* there are boxes, and no class of each pixel to learn$"
+    ):
+        look_at_some(source)

@@ -73,18 +73,18 @@ def objects(boxes, classes, neutral):
 
 
 TARGETS = [
-    (4, objects([BOX, OTHER, (50, 50, 90, 90)], [0, 1, 0], [False, False, True])),
-    (7, objects([BOX, OTHER], [0, 0], [False, False])),
-    (9, objects([], [], [])),
+    objects([BOX, OTHER, (50, 50, 90, 90)], [0, 1, 0], [False, False, True]),
+    objects([BOX, OTHER], [0, 0], [False, False]),
+    objects([], [], []),
 ]
 ROWS = np.float32(
     [
-        (9, 0, 0.95, *BOX),  # false: there is nothing in that image
-        (7, 0, 0.90, *OTHER),
-        (4, 0, 0.85, 50, 50, 91, 90),  # of a difficult object
-        (4, 0, 0.80, *BOX),
-        (4, 1, 0.60, *BOX),  # right box, other class
-        (4, 1, 0.50, *OTHER),
+        (2, 0, 0.95, *BOX),  # false: there is nothing in that image
+        (1, 0, 0.90, *OTHER),
+        (0, 0, 0.85, 50, 50, 91, 90),  # of a difficult object
+        (0, 0, 0.80, *BOX),
+        (0, 1, 0.60, *BOX),  # right box, other class
+        (0, 1, 0.50, *OTHER),
     ]
 )
 
