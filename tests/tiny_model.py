@@ -1,10 +1,11 @@
-"""One more model in MindCV's registry, `tiny`: two convolutions, whose graph compiles in seconds.
+"""More models in MindCV's registry: `tiny`, two convolutions, and `tiny_resnet`, whose graphs compile in seconds.
 
-Its activations are smooth: a ReLU whose input is within rounding of zero may fall on the other side on another CPU or
-another number of ranks, and change gradients by far more than rounding does.
+The activations of `tiny` are smooth: a ReLU whose input is within rounding of zero may fall on the other side on
+another CPU or another number of ranks, and change gradients by far more than rounding does.
 """
 
 from mindcv.models.registry import register_model
+from mindcv.models.resnet import BasicBlock, ResNet
 from mindspore import nn, ops
 
 
@@ -28,3 +29,19 @@ class Tiny(nn.Cell):
 @register_model
 def tiny(pretrained=False, num_classes=1000, in_channels=3, **_):
     return Tiny(num_classes)
+
+
+class TinyResNet(ResNet):
+    """A ResNet with a block a stage, whose stages are 8, 16, 32 and 64 channels wide."""
+
+    def __init__(self, num_classes):
+        super().__init__(BasicBlock, [1, 1, 1, 1], num_classes)
+        self.classifier = nn.Dense(64, num_classes)
+
+    def _make_layer(self, block, channels, block_nums, stride=1):
+        return super()._make_layer(block, channels // 8, block_nums, stride)
+
+
+@register_model
+def tiny_resnet(pretrained=False, num_classes=1000, in_channels=3, **_):
+    return TinyResNet(num_classes)

@@ -181,7 +181,8 @@ def check_data(recipe, sources):
     """
     source = sources["val"]
     dense.check_target(source)
-    arrays, _ = read_arrays(recipe)
+    arrays, card = read_arrays(recipe)
+    dense.network_settings(recipe, NETWORK, card)
     known = len(arrays["heads.decode.scores.bias"])
     if known != len(source.class_names):
         raise ValueError(
@@ -194,7 +195,7 @@ def check_data(recipe, sources):
 def run(recipe, subject, sources, tools):
     """Yields `miou`, `mean_accuracy`, `pixel_accuracy` and the IoU of each class, in percent."""
     arrays, card = read_arrays(recipe)
-    settings = dense.network_settings(recipe, NETWORK, card)
+    settings = card.more[recipe.task]  # checked with the data
     source = sources["val"]
     network = create_network(subject.backbone, Normalize(subject.mean, subject.std), len(source.class_names), settings)
     parameters = {p.name: p for p in network.get_parameters() if p.name.startswith("heads.")}

@@ -11,6 +11,7 @@ from mindbyol.config import parse_args
 from mindbyol.runtime import World
 from mindbyol.training.plan import Plan
 from tests import tiny_model  # noqa: F401  (registers the model)
+from tests.scenes import write_scenes
 from tests.tasks.classifiers import write_backbone
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +32,11 @@ TINY += ["--projector_hidden_size", "8", "--projection_size", "8", "--predictor_
 TINY += ["--stages", "1", "--device_target", "CPU", "--num_classes", "10", "--holdout", "0"]
 TINY += ["--amp_dtype", "float16"]  # CPUs have no other
 
+# Tasks that train on maps have all stages and data of their own; see `scenes`.
+DENSE = {"segmentation": "--dataset voc12_segmentation --train_split train --val_split val".split()}
+DENSE_FLAGS = "--model tiny_resnet --stages 4 --image_resize 48 --device_target CPU --amp_dtype float16".split()
+DENSE_FLAGS += "--batch_size 8 --effective_batch 64 --gradient_accumulation_steps auto".split()
+
 # BYOL needs no weights of a ResNet: a network that is made in no time.
 WITHOUT_WEIGHTS = "--model tiny --stages 4 --stem imagenet --padding mindcv".split()
 
@@ -50,19 +56,30 @@ def backbone(tmp_path_factory):
     return str(path)
 
 
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    """Composed scenes for tasks that train on maps."""
+    return str(write_scenes(tmp_path_factory.mktemp("scenes") / "stamps", train=64, val=2, size=48))
+
+
 class Source(SimpleNamespace):
     def __len__(self):
         return len(self.labels)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_a_recipe_builds_at_tiny_size(path, backbone):
+def test_a_recipe_builds_at_tiny_size(path, request):
     command = "train" if hasattr(tasks.load(path.parent.name), "Training") else "validate"
     recipe = parse_args(["-c", str(path)], command)
     assert recipe.task == path.parent.name  # configs/<task>/
     if command == "train":
-        weights = WITHOUT_WEIGHTS if recipe.task == "byol" else ["--ckpt_path", backbone]
-        tiny = parse_args(["-c", str(path), *tiny_flags(recipe.keys), *weights])
+        if recipe.task in DENSE:
+            flags = [*DENSE[recipe.task], *DENSE_FLAGS, "--data_dir", request.getfixturevalue("scenes")]
+        else:
+            backbone = request.getfixturevalue("backbone")
+            weights = WITHOUT_WEIGHTS if recipe.task == "byol" else ["--ckpt_path", backbone]
+            flags = [*tiny_flags(recipe.keys), *weights]
+        tiny = parse_args(["-c", str(path), *flags])
         training = tasks.load(recipe.task).Training(tiny, World("CPU"))
         step = training.build(Plan(tiny, len(training.source)))
         assert set(training.shown) <= {"loss", *step.statistics} and step.accumulation == 8

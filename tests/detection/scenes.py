@@ -42,7 +42,7 @@ def scene(rng, height, width, most=3):
 
 
 def write_voc(folder, splits, seed=0):
-    """Writes scenes in the layout of VOC 2012, lying and standing ones, with a file of their classes.
+    """Writes scenes in the layout of VOC 2012 with a file of their classes; every fourth of `train` is upright.
 
     Args:
         folder (Path): Gets a folder VOC2012.
@@ -54,7 +54,7 @@ def write_voc(folder, splits, seed=0):
     for split, count in splits.items():
         images = []
         for number in range(count):
-            height, width = (64, 96) if number % 4 else (96, 64)
+            height, width = (96, 64) if split == "train" and number % 4 == 0 else (64, 96)
             image, boxes, classes = scene(rng, height, width)
             corners = [tuple(int(side) + 1 for side in box) for box in boxes]  # 1 is subtracted from all four
             objects = [(SHAPES[kind], False, box) for kind, box in zip(classes, corners)]

@@ -1,4 +1,4 @@
-"""One more model in MindCV's registry, `tiny_resnet`: four stages of one block, a quarter as wide as ResNet-18's."""
+"""One more model in MindCV's registry, `tiny_resnet`: four stages of one block, an eighth as wide as ResNet-18's."""
 
 from mindcv.models.registry import register_model
 from mindcv.models.resnet import BasicBlock, ResNet
@@ -8,11 +8,11 @@ from mindspore import nn
 class TinyResNet(ResNet):
     def __init__(self, num_classes):
         super().__init__(BasicBlock, [1, 1, 1, 1], num_classes)
-        self.num_features = 128
-        self.classifier = nn.Dense(128, num_classes)
+        self.num_features = 64
+        self.classifier = nn.Dense(64, num_classes)
 
     def _make_layer(self, block, channels, *args, **kwargs):
-        return super()._make_layer(block, channels // 4, *args, **kwargs)
+        return super()._make_layer(block, channels // 8, *args, **kwargs)
 
 
 @register_model

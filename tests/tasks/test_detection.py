@@ -1,6 +1,7 @@
 """Detection from train.py to validate.py, on small composed scenes."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -44,7 +45,7 @@ NAMES = ("loss", "loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox", "acc"
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("voc")
-    write_voc(folder, {"train": 16, "val": 6})
+    write_voc(folder, {"train": 16, "val": 4, "test": 8})
     return folder
 
 
@@ -121,3 +122,25 @@ def test_two_ranks_equal_one(straight, data, tmp_path):
     expected, got = arrays(straight, 1), arrays(folder, 1)  # later, rounding decides on which side of a limit a box is
     for name, array in expected.items():
         assert np.linalg.norm(got[name] - array) <= 1e-4 * max(np.linalg.norm(array), 1e-3), name
+
+
+def test_a_detector_is_trained_and_scored(data, tmp_path):
+    """With half the steps between checkpoints; that little training finds nothing, but all that is asked for is there."""
+    folder = tmp_path / "ckpt"
+    output = run(command(folder, data, train_split="2012_test", val_split="2012_val", train_steps=1, batch_size=8))
+    assert "Training data: 8 of 8 images" in output and "objects of 3 classes" in output
+    (line,) = tiny.metrics(folder)
+    assert line["loss"] == pytest.approx(sum(value for name, value in line.items() if name.startswith("loss_")), rel=1e-4)
+    assert "rpn_cls: " in output and "box: " in output
+    (file,) = folder.glob("tiny_resnet-1_1.ckpt")
+    card = checkpoint.read(file)[1]
+    assert card.more["heads"] == ["rpn", "roi"] and card.more["detection"]["anchor_scales"] == [1, 1.5, 2]
+
+    asked = {"visualize": 2, "pictures_dir": tmp_path / "pictures", "detections_dir": tmp_path / "found"}
+    flags = [text for key, value in asked.items() for text in (f"--{key}", str(value))]
+    config = ["--config", str(folder / "config.yaml"), "--ckpt_path", str(file)]
+    output = run([TRAIN, "validate", *config, *flags])
+    assert re.search(r"ap50 +\d+\.\d\d", output) and "ap50_triangle" in output
+    assert sorted(one.name for one in (tmp_path / "pictures").iterdir()) == ["val_000.png", "val_001.png"]
+    names = sorted(one.name for one in (tmp_path / "found").iterdir())
+    assert names == [f"comp4_det_test_{name}.txt" for name in ("disc", "square", "triangle")]

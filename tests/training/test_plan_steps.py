@@ -10,7 +10,9 @@ from mindbyol.training.plan import Plan
 
 
 def test_steps_stand_in_the_place_of_epochs(recipe):
-    plan = Plan(recipe(train_steps=7, warmup_steps=2, warmup_factor=0.001, decay_steps=[4, 6]), 50)
+    plan = Plan(
+        recipe(scheduler="multi_step_decay", train_steps=7, warmup_steps=2, warmup_factor=0.001, decay_steps=[4, 6]), 50
+    )
     assert (plan.steps_per_epoch, plan.total_steps, plan.epochs) == (3, 7, 3)
     assert (plan.warmup_steps, plan.warmup_factor, plan.milestones) == (2, 0.001, [4, 6])
     plan = Plan(recipe(epoch_size=12, multi_step_decay_milestones=[8, 11]), 50)
