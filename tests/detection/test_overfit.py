@@ -14,7 +14,7 @@ from mindbyol.detection.detections import detect
 from mindbyol.evaluation.classification import evaluating
 from mindbyol.training.schedules import MultiStep
 from mindbyol.training.step import TrainOneStep
-from tests.detection import tiny_resnet  # noqa: F401  (registers the model)
+from tests import tiny_model  # noqa: F401  (registers the model)
 from tests.detection.scenes import SHAPES, scene
 
 HEIGHT, WIDTH, SCENES, MOST = 64, 96, 8, 4
