@@ -36,6 +36,8 @@ class BatchMaker:
                 f"{type(transform).__name__} needs; choose a data set that has them"
             )
         self._source = source
+        self._sizes = getattr(source, "sizes", None)  # of a subset, they are put together at each call
+        self._groups = getattr(source, "groups", None)
         self._transform = transform
         self._seed = seed
         self._on_bad_image = on_bad_image
@@ -105,7 +107,7 @@ class BatchMaker:
 
     def _candidates(self, index):
         """The images from `index` on, once around, of its group if there are any."""
-        groups = getattr(self._source, "groups", None)
+        groups = self._groups
         for step in range(len(self._source)):
             candidate = (index + step) % len(self._source)
             if groups is None or groups[candidate] == groups[index]:
@@ -116,8 +118,8 @@ class BatchMaker:
         image = decode(self._source[index], self._background)
         if not self._transform.takes_target:
             return (image,)
-        if hasattr(self._source, "sizes") and image.shape[:2] != tuple(self._source.sizes[index]):
-            height, width = self._source.sizes[index]
+        if self._sizes is not None and image.shape[:2] != tuple(self._sizes[index]):
+            height, width = self._sizes[index]
             raise BadImage(f"{image.shape[1]} x {image.shape[0]} pixels, and its annotation says {width} x {height}")
         return image, self._source.target(index)
 

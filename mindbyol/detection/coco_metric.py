@@ -28,6 +28,9 @@ def coco_scores(found, coco, kinds=("bbox",)):
     scores = {}
     with contextlib.redirect_stdout(io.StringIO()):  # it prints tables
         truth = api.COCO(str(coco.path))
+        for number, one in enumerate(truth.dataset["annotations"], 1):
+            one["id"] = number  # COCO's code takes 0 for an object that was not found, and there are files that have it
+        truth.createIndex()
         for kind in kinds:
             results = coco_results(found, coco, kind)
             detected = truth.loadRes(results) if results else api.COCO()

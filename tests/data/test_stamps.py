@@ -143,6 +143,19 @@ def test_what_cannot_be_made_is_said_in_one_line(made, flags, reason):
     assert "\n" not in str(error.value) and sorted(path.name for path in made.parent.iterdir()) == ["stamps"]
 
 
+@pytest.mark.parametrize("pixels", [None, np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3)), np.zeros((9, 9, 4))])
+def test_a_cutout_that_is_none_is_named_and_nothing_is_left_behind(tmp_path, pixels):
+    folder = tmp_path / "cartoon"  # of the cut-outs, only folders below count
+    write_cutouts(folder)
+    file = folder / CLASSES["bird"] / "1.png"
+    file.write_bytes(b"")
+    if pixels is not None:
+        assert cv2.imwrite(str(file), pixels)
+    with pytest.raises(SystemExit, match="^error: .*birds/1.png is no picture with an alpha channel"):
+        make(tmp_path / "made", folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["cartoon"]
+
+
 @pytest.mark.parametrize("text", ["bird\n\ncat\n", "bird\nbird\n", ""])
 def test_a_damaged_list_of_classes_is_refused(tmp_path, text):
     (tmp_path / "classes.txt").write_text(text)
