@@ -52,7 +52,7 @@ def learn(steps):
     for number, (of_image, scores) in enumerate(zip(*found)):
         left, _ = detect(of_image, scores, (HEIGHT, WIDTH), (HEIGHT, WIDTH))
         rows += [(number, *one) for one in np.column_stack([left.classes, left.scores, left.boxes])]
-    return voc_scores(np.array(rows).reshape(-1, 7), enumerate(targets), SHAPES, "11points")["ap50"]
+    return voc_scores(np.array(rows).reshape(-1, 7), targets, SHAPES, "11points")["ap50"]
 
 
 def test_scenes_begin_to_be_known():
