@@ -61,7 +61,7 @@ def score(detector, source, transform, tools, ap_mode, pictures_dir=None, pictur
         _write(Path(detections_dir), found, source)
     if source.coco is not None:
         return coco_scores(found, source.coco)
-    targets = ((index, source.target(index)) for index in range(len(source)))
+    targets = (source.target(index) for index in range(len(source)))
     return voc_scores(found.rows, targets, source.class_names, ap_mode)
 
 

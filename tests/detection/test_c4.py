@@ -11,7 +11,7 @@ from mindbyol.byol import Normalize
 from mindbyol.detection.c4 import Detect, FasterRCNN, Sizes, keys_per_image
 from mindbyol.training.schedules import MultiStep
 from mindbyol.training.step import TrainOneStep
-from tests.detection import tiny_resnet  # noqa: F401  (registers the model)
+from tests import tiny_model  # noqa: F401  (registers the model)
 
 SIZES = Sizes((1, 2, 4), 32, 100, 30, 100, 20, 16)
 CANVAS = 64, 96

@@ -14,7 +14,7 @@ from mindbyol.detection.detections import detect
 from mindbyol.evaluation.classification import evaluating
 from mindbyol.training.schedules import MultiStep
 from mindbyol.training.step import TrainOneStep
-from tests.detection import tiny_resnet  # noqa: F401  (registers the model)
+from tests import tiny_model  # noqa: F401  (registers the model)
 from tests.detection.scenes import SHAPES, scene
 
 HEIGHT, WIDTH, SCENES, MOST = 64, 96, 8, 4
@@ -52,7 +52,7 @@ def learn(steps):
     for number, (of_image, scores) in enumerate(zip(*found)):
         left, _ = detect(of_image, scores, (HEIGHT, WIDTH), (HEIGHT, WIDTH))
         rows += [(number, *one) for one in np.column_stack([left.classes, left.scores, left.boxes])]
-    return voc_scores(np.array(rows).reshape(-1, 7), enumerate(targets), SHAPES, "11points")["ap50"]
+    return voc_scores(np.array(rows).reshape(-1, 7), targets, SHAPES, "11points")["ap50"]
 
 
 def test_scenes_begin_to_be_known():

@@ -14,7 +14,6 @@ from mindbyol import checkpoint
 from tests.detection.scenes import write_voc
 from tests.tasks import tiny
 
-TRAIN = str(Path(__file__).parent / "tiny_detection.py")
 RECIPE = {
     "task": "detection",
     "model": "tiny_resnet",
@@ -53,7 +52,7 @@ def command(folder, data, **recipe):
     """Arguments after the interpreter; a key that is None is left out."""
     flags = [text for key, value in {**RECIPE, "data_dir": data, **recipe}.items() for text in (f"--{key}", str(value))]
     flags = [text for flag in flags for text in (flag.split() if " " in flag and "/" not in flag else [flag])]
-    return [TRAIN, "train", "--ckpt_save_dir", str(folder), *flags]
+    return [tiny.TRAIN, "--ckpt_save_dir", str(folder), *flags]
 
 
 def run(arguments, code=0):
@@ -125,12 +124,13 @@ def test_two_ranks_equal_one(straight, data, tmp_path):
 
 
 def test_a_detector_is_trained_and_scored(data, tmp_path):
-    """With half the steps between checkpoints; that little training finds nothing, but all that is asked for is there."""
     folder = tmp_path / "ckpt"
     output = run(command(folder, data, train_split="2012_test", val_split="2012_val", train_steps=1, batch_size=8))
     assert "Training data: 8 of 8 images" in output and "objects of 3 classes" in output
     (line,) = tiny.metrics(folder)
-    assert line["loss"] == pytest.approx(sum(value for name, value in line.items() if name.startswith("loss_")), rel=1e-4)
+    assert line["loss"] == pytest.approx(
+        sum(value for name, value in line.items() if name.startswith("loss_")), rel=1e-4
+    )
     assert "rpn_cls: " in output and "box: " in output
     (file,) = folder.glob("tiny_resnet-1_1.ckpt")
     card = checkpoint.read(file)[1]
@@ -139,7 +139,7 @@ def test_a_detector_is_trained_and_scored(data, tmp_path):
     asked = {"visualize": 2, "pictures_dir": tmp_path / "pictures", "detections_dir": tmp_path / "found"}
     flags = [text for key, value in asked.items() for text in (f"--{key}", str(value))]
     config = ["--config", str(folder / "config.yaml"), "--ckpt_path", str(file)]
-    output = run([TRAIN, "validate", *config, *flags])
+    output = run([tiny.VALIDATE, *config, *flags])
     assert re.search(r"ap50 +\d+\.\d\d", output) and "ap50_triangle" in output
     assert sorted(one.name for one in (tmp_path / "pictures").iterdir()) == ["val_000.png", "val_001.png"]
     names = sorted(one.name for one in (tmp_path / "found").iterdir())
