@@ -22,9 +22,9 @@ from mindbyol.config.keys import Group, Key
 from mindbyol.config.labelled import AUGMENTATION, CLASSIFIER, VAL_WHILE_TRAIN
 from mindbyol.config.values import POSITIVE, boolean, number
 from mindbyol.data import loader_settings_from_args
+from mindbyol.data.image_files import Subset
 from mindbyol.data.listed_images import some
 from mindbyol.data.rows import TrainRows
-from mindbyol.data.sources import Subset
 from mindbyol.evaluation import heads
 from mindbyol.evaluation.heads import check_data, splits  # noqa: F401  (of a task that scores)
 from mindbyol.evaluation.subjects import Scored

@@ -20,6 +20,7 @@ TASKS = {
     "suite": "mindbyol.evaluation.suite",
     "finetune": "mindbyol.finetuning",
     "segmentation": "mindbyol.segmentation.task",
+    "detection": "mindbyol.detection.task",
     "compare": "mindbyol.evaluation.compare",
 }
 OF_RECIPES = "byol"  # the task of a recipe that names none

@@ -7,12 +7,25 @@ from sklearn.datasets import load_sample_images
 from mindbyol.data.voc import CLASSES
 
 OBJECT = "<object><name>{}</name><part><name>head</name></part>{}</object>"
+_CORNERS = "<xmin>{box[0]}</xmin><ymin>{box[1]}</ymin><xmax>{box[2]}</xmax><ymax>{box[3]}</ymax>"
+WITH_BOX = (
+    "<object><name>{}</name><difficult>{}</difficult>"
+    f"<bndbox>{_CORNERS}</bndbox>"
+    "<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></part></object>"
+)
 
 
 def annotation(objects):
     """The XML of some (class, difficult); difficult None leaves the element out, as some of VOC's files do."""
     marks = [(name, "" if hard is None else f"<difficult>{int(hard)}</difficult>") for name, hard in objects]
     return f"<annotation><folder>VOC2007</folder>{''.join(OBJECT.format(*mark) for mark in marks)}</annotation>"
+
+
+def annotation_with_boxes(height, width, objects):
+    """The XML of some (class, difficult, (xmin, ymin, xmax, ymax)), with boxes of parts, as people have them."""
+    size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+    text = "".join(WITH_BOX.format(name, int(hard), box=box) for name, hard, box in objects)
+    return f"<annotation><folder>VOC2007</folder>{size}{text}</annotation>"
 
 
 def write_images(root, split, images):

@@ -23,19 +23,23 @@ def uniform(count, seed, epoch, index, view):
     return (_generator(seed, epoch, index, view).random_raw(count) >> np.uint64(11)) * 2.0**-53
 
 
-def permutation(seed, epoch, size):
+# In the place of a view's number: keeps these streams apart from those of the images, and from each other.
+OF_IMAGES, OF_BATCHES = 2**32, 2**32 + 2
+
+
+def permutation(seed, epoch, size, what=OF_IMAGES):
     """The order of an epoch: a permutation of range(size), a function of (seed, epoch) alone.
 
     Args:
         seed (int): Seed of the run.
         epoch (int): Epoch, from 0.
-        size (int): Number of images.
+        size (int): Number of images, or of batches.
+        what (int): `OF_IMAGES` or `OF_BATCHES`, whose orders have nothing to do with each other.
 
     Returns:
         numpy.ndarray: int64, shape (size,).
     """
-    # The view number keeps this stream apart from those of the images.
-    return np.argsort(_generator(seed, epoch, 0, 2**32).random_raw(size), kind="stable")
+    return np.argsort(_generator(seed, epoch, 0, what).random_raw(size), kind="stable")
 
 
 def _generator(seed, epoch, index, view):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mindbyol.data.image_files import Subset
 from mindbyol.data.keyed_random import permutation
 from mindbyol.data.names import printable
-from mindbyol.data.sources import Subset
 from mindbyol.files import replacing
 
 _DRAW = 2**32  # In the place of an epoch's number: no run has that many epochs, so it shares no random number.

@@ -12,7 +12,7 @@ import numpy as np
 from mindbyol.data.bad_images import BadImages
 from mindbyol.data.batch import Batch, BatchLayout
 from mindbyol.data.decode import WHITE, DataError
-from mindbyol.data.keyed_random import permutation
+from mindbyol.data.keyed_random import OF_BATCHES, permutation
 from mindbyol.data.worker_processes import ProcessWorkers
 from mindbyol.data.workers import WORKER_TYPES, BatchMaker, ThreadWorkers, default_workers
 
@@ -148,7 +148,8 @@ class PretrainLoader(_Loader):
 
     The order of epoch e is a permutation of (seed, e), cut into global batches of `batch_size * ranks` images, of which
     each rank takes its contiguous slice. What a batch holds depends on nothing else: not on the workers, nor on where
-    the run started. The remainder of an epoch is dropped.
+    the run started. The remainder of an epoch is dropped. Where the source has `groups`, each batch is of one of them:
+    see `order_of_epoch`.
 
     Args:
         source (Source): Where the images are from.
@@ -171,7 +172,7 @@ class PretrainLoader(_Loader):
             raise ValueError("on_bad_image: leave_out makes batches with gaps, not for training; choose skip or stop")
         super().__init__(source, transform, settings)
         batch_size, ranks = settings.batch_size, settings.ranks
-        full = len(source) // (batch_size * ranks)
+        full = full_batches(len(source), batch_size * ranks, groups_of(source))
         if full == 0:
             raise ValueError(
                 f"batch_size: a batch takes {batch_size}{f' x {ranks} devices' if ranks > 1 else ''} images, and there "
@@ -201,10 +202,12 @@ class PretrainLoader(_Loader):
             del batch, labels
 
     def _plan(self):
-        return training_order(len(self.source), self.settings, self.batches_per_epoch, self.start_batch, self.end_batch)
+        groups = groups_of(self.source)
+        count, length = len(self.source), self.batches_per_epoch
+        return training_order(count, self.settings, length, self.start_batch, self.end_batch, groups)
 
 
-def training_order(count, settings, batches_per_epoch, first, last):
+def training_order(count, settings, batches_per_epoch, first, last, groups=None):
     """Which images a rank trains on: see `PretrainLoader`.
 
     Args:
@@ -212,6 +215,7 @@ def training_order(count, settings, batches_per_epoch, first, last):
         settings (LoaderSettings): Batch size, seed and ranks.
         batches_per_epoch (int): Global batches an epoch.
         first, last (int): The batches from `first` on and before `last`, counted from the start of the run.
+        groups (numpy.ndarray): See `order_of_epoch`.
 
     Yields:
         tuple[int, numpy.ndarray]: Epoch, and the indices of the images of a batch.
@@ -220,9 +224,49 @@ def training_order(count, settings, batches_per_epoch, first, last):
     for number in range(first, last):
         if number // batches_per_epoch != epoch:
             epoch = number // batches_per_epoch
-            order = permutation(settings.seed, epoch, count)
-        start = (number % batches_per_epoch * settings.ranks + settings.rank) * batch_size
-        yield epoch, order[start : start + batch_size]
+            order = order_of_epoch(count, settings.seed, epoch, batch_size * settings.ranks, groups)
+        of_rank = slice(settings.rank * batch_size, (settings.rank + 1) * batch_size)
+        yield epoch, order[number % batches_per_epoch, of_rank]
+
+
+def order_of_epoch(count, seed, epoch, batch, groups=None):
+    """The global batches of an epoch: a permutation of the images, cut; what is left of it belongs to none.
+
+    Where images are in groups, the images of each are cut into batches, in the order of that permutation, and the
+    batches are then permuted.
+
+    Args:
+        count (int): Images that there are.
+        seed (int): Seed of the run.
+        epoch (int): Epoch, from 0.
+        batch (int): Images of a global batch.
+        groups (numpy.ndarray): (count,), the group of each image; None for one group.
+
+    Returns:
+        numpy.ndarray: int64 (batches, batch), indices of images.
+    """
+    order = permutation(seed, epoch, count)
+    if groups is None:
+        return _cut(order, batch)
+    of_groups = groups[order]
+    batches = np.concatenate([_cut(order[of_groups == group], batch) for group in np.unique(groups)])
+    return batches[permutation(seed, epoch, len(batches), OF_BATCHES)]
+
+
+def _cut(order, batch):
+    return order[: len(order) // batch * batch].reshape(-1, batch)
+
+
+def full_batches(count, batch, groups=None):
+    """How many global batches an epoch has; the arguments are those of `order_of_epoch`."""
+    if groups is None:
+        return count // batch
+    return int((np.unique(groups, return_counts=True)[1] // batch).sum())
+
+
+def groups_of(source):
+    """The group of each image of a source, (N,), or None; see `sources`."""
+    return getattr(source, "groups", None)
 
 
 def share(count, rank, ranks):

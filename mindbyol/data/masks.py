@@ -136,14 +136,17 @@ def look_at_some(source):
     """Reads some masks of a source, evenly spaced, so that what is wrong with them comes out before a run.
 
     Args:
-        source (Source): Its targets are masks.
+        source (Source): With targets.
 
     Returns:
         ndarray: int64 (n, 2), height and width of those images whose masks can be read.
 
     Raises:
         DataError: As of `Masks.read`.
+        ValueError: Its targets are objects with boxes.
     """
+    if hasattr(source, "object_counts"):
+        raise ValueError(f"dataset: {source.description}: there are boxes, and no class of each pixel to learn")
     sizes = []
     for index in np.unique(np.linspace(0, len(source) - 1, _LOOKED_AT).astype(int)).tolist():
         try:

@@ -10,19 +10,22 @@ A source may also have `source.target(i)`: what has to be transformed together w
 with their classes. It reads and decodes, and raises OSError or `decode.BadImage` as reading an image does: then the
 image counts as unreadable, too. What a target looks like is a matter between a source and the transforms that take
 targets; others are not given them. A source without targets has no such attribute.
+
+And it may have `source.groups`, an array (N,): only images of one group share a batch of training, such as those that
+fit the same canvas, and an unreadable one is replaced by one of its group.
 """
 
 import hashlib
 import os
-import stat
 from pathlib import Path
 
 import numpy as np
 
 from mindbyol.data.binary_files import BinaryFiles, Digits
-from mindbyol.data.decode import BadImage
+from mindbyol.data.coco import index_coco
 from mindbyol.data.file_index import index_images
 from mindbyol.data.idx_files import IdxFiles
+from mindbyol.data.image_files import ImageFiles, MaskFiles, ObjectFiles, Subset
 from mindbyol.data.image_list import index_list
 from mindbyol.data.linear_sets import LINEAR_SETS, index_linear_set
 from mindbyol.data.listed_images import check_there, missing
@@ -31,6 +34,7 @@ from mindbyol.data.mindrecord import MindRecordFiles
 from mindbyol.data.names import printable
 from mindbyol.data.transfer_sets import TRANSFER_SETS, index_transfer_set
 from mindbyol.data.voc import index_voc
+from mindbyol.data.voc_detection import index_voc_detection
 
 DATASETS = (
     "imagenet",
@@ -42,11 +46,12 @@ DATASETS = (
     "digits",
     "mindrecord",
     "voc",
+    "voc_detection",
+    "coco",
     *TRANSFER_SETS,
     *LINEAR_SETS,
     *MASK_SETS,
 )
-MAX_FILE_BYTES = 2**30  # Of an image file. The largest image that is decoded, as a 16-bit TIFF, fits.
 
 
 def create_source(dataset, data_dir=None, split="train", download=False, num_samples=None):
@@ -62,6 +67,7 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
             are published; "digits": scikit-learn's;
             "mindrecord": what scripts/make_mindrecord.py wrote;
             "voc": VOC 2007 as published, several classes an image;
+            "voc_detection", "coco": as published, with boxes; see `ObjectFiles`;
             "food101", "sun397", "cars", "aircraft", "dtd", "pets", "caltech101", "flowers102": as published; see
             `transfer_sets`;
             "places205", "inaturalist2018": as published; see `linear_sets`;
@@ -103,6 +109,11 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
             source = IdxFiles(data_dir, split)
         elif dataset == "voc":
             source = ImageFiles(*index_voc(Path(data_dir), split), f"VOC 2007 {split}")
+        elif dataset == "voc_detection":
+            source = ObjectFiles(*index_voc_detection(Path(data_dir), split), f"VOC {split}")
+        elif dataset == "coco":
+            root, index, table, coco = index_coco(Path(data_dir), split)
+            source = ObjectFiles(root, index, table, f"COCO {split}", coco)
         elif dataset in TRANSFER_SETS:
             source = ImageFiles(*index_transfer_set(dataset, Path(data_dir), split), f"{dataset} {split}")
         elif dataset in LINEAR_SETS:
@@ -114,104 +125,6 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
     if num_samples is not None:
         source = evenly_spaced(source, num_samples)
     return source
-
-
-class ImageFiles:
-    """Image files under a folder.
-
-    Args:
-        root (Path): Folder that the names are relative to.
-        index (FileIndex): Names, and labels and classes if there are any.
-        origin (str): Where the images are from, for the description.
-    """
-
-    def __init__(self, root, index, origin):
-        self._root = str(root)
-        self._index = index
-        classes = "no labels" if index.labels is None else f"{len(index.class_names)} classes"
-        self.description = f"{len(index)} images, {classes}, {origin}"
-
-    @property
-    def labels(self):
-        return self._index.labels
-
-    @property
-    def class_names(self):
-        return self._index.class_names
-
-    def __len__(self):
-        return len(self._index)
-
-    def __getitem__(self, index):
-        """Returns the bytes of the file.
-
-        Raises:
-            BadImage: It is a device, a pipe or the like, or larger than `MAX_FILE_BYTES`.
-            OSError: It cannot be read.
-        """
-        with open(self.path(index), "rb", opener=_open_at_once) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise BadImage("not a regular file, but a device, a pipe or the like")
-            if status.st_size > MAX_FILE_BYTES:
-                raise BadImage(f"{status.st_size:,} bytes, more than an image file may have ({MAX_FILE_BYTES:,})")
-            return file.read(status.st_size)
-
-    def path(self, index):
-        """Returns the path of the file, as the system knows it."""
-        return os.path.join(self._root, self._index[index])
-
-    def name(self, index):
-        """Returns the path relative to the folder of the data set, for messages and listings; see `names.printable`."""
-        return printable(self._index[index])
-
-
-class MaskFiles(ImageFiles):
-    """Image files with a class at each pixel; `target(index)` gives those of an image, see `masks`.
-
-    Args:
-        root (Path), index (FileIndex), origin (str): See `ImageFiles`; `class_names` are the classes of pixels.
-        masks (Masks): In the order of the images.
-    """
-
-    def __init__(self, root, index, masks, origin):
-        super().__init__(root, index, origin)
-        self._masks = masks
-        self.description = f"{len(index)} images with masks, {len(index.class_names)} classes, {origin}"
-
-    def target(self, index):
-        return self._masks.read(index, self.path(index))
-
-
-class Subset:
-    """Some images of a source.
-
-    Args:
-        source (Source): Where the images are from.
-        indices (numpy.ndarray): Indices into it.
-    """
-
-    def __init__(self, source, indices):
-        self._source = source
-        self._indices = np.asarray(indices, np.int64)
-        self.labels = None if source.labels is None else np.asarray(source.labels)[self._indices]
-        self.class_names = source.class_names
-        self.description = f"{len(self._indices)} of {source.description}"
-
-    def __len__(self):
-        return len(self._indices)
-
-    def __getitem__(self, index):
-        return self._source[int(self._indices[index])]
-
-    def name(self, index):
-        return self._source.name(int(self._indices[index]))
-
-    @property
-    def target(self):
-        """The method `target(index)`; there is none if the source has none."""
-        of_source = self._source.target
-        return lambda index: of_source(int(self._indices[index]))
 
 
 def fingerprint(source, sample=1000):
@@ -256,11 +169,6 @@ def evenly_spaced(source, count):
     if not 0 < count <= len(source):
         raise ValueError(f"num_samples: {count} is not within 1..{len(source)} ({source.description}); lower it")
     return Subset(source, np.arange(count, dtype=np.int64) * len(source) // count)
-
-
-def _open_at_once(path, flags):
-    """Opens a pipe without waiting for someone to write to it; files do not notice."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _open_imagenet(data_dir, split):

@@ -86,7 +86,8 @@ def find_cutouts(folder=STAMPS):
     """
     found = {"train": [], "val": []}
     for name, category in CLASSES.items():
-        files = sorted(file for file in (folder / category).rglob("*.png") if not _LEFT_OUT & set(file.parts))
+        files = sorted((folder / category).rglob("*.png"))
+        files = [file for file in files if not _LEFT_OUT & set(file.relative_to(folder).parts)]
         if len(files) < _VALIDATION_EVERY:
             raise FileNotFoundError(
                 f"{folder / category} holds {len(files)} cut-outs of the class {name}, and {_VALIDATION_EVERY} are "
@@ -108,6 +109,9 @@ def compose(cutouts, size, seed, number):
 
     Returns:
         Scene: With at least one object that is neither difficult nor a crowd.
+
+    Raises:
+        ValueError: A cut-out is no picture with an alpha channel.
     """
     rng = np.random.default_rng([*np.atleast_1d(seed), number])
     height, width = (size, size * 3 // 4) if number % 4 == 3 else (size * 3 // 4, size)
@@ -140,7 +144,10 @@ def _add_crowd(canvas, cutouts, rng):
 
 def _cutout(files, short, sides, rng):
     """One of some cut-outs, resized and perhaps mirrored: float32 (h, w, 4), RGB times alpha, and alpha, 0 to 1."""
-    pixels = cv2.imread(str(files[rng.integers(len(files))]), cv2.IMREAD_UNCHANGED)
+    file = files[rng.integers(len(files))]
+    pixels = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.shape[2:] != (4,) or not pixels[..., 3].any():
+        raise ValueError(f"{file} is no picture with an alpha channel, so nothing can be cut out; remove it")
     pixels = pixels[..., [2, 1, 0, 3]].astype(np.float32) / np.iinfo(pixels.dtype).max
     pixels[..., :3] *= pixels[..., 3:]
     rows, columns = (np.flatnonzero(pixels[..., 3].max(axis) > 0) for axis in (1, 0))

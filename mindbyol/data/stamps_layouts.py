@@ -8,6 +8,7 @@ from PIL import Image
 
 from mindbyol.data import stamps
 from mindbyol.data.class_files import NAME as CLASSES_FILE
+from mindbyol.data.voc_colours import palette
 
 _IGNORED = 255
 _OBJECT = (
@@ -32,7 +33,7 @@ class Voc:
         for name in ("Main", "Segmentation"):
             (self._root / "ImageSets" / name).mkdir(parents=True)
         (self._root / CLASSES_FILE).write_text("".join(f"{name}\n" for name in stamps.CLASSES))
-        self._palette = _voc_palette()
+        self._palette = palette().ravel().tolist()
 
     def add(self, split, name, scene, jpeg):
         (self._root / f"JPEGImages/{name}.jpg").write_bytes(jpeg)
@@ -180,12 +181,3 @@ def _voc_object(one):
     x1, y1, x2, y2 = one.box
     values = {**one._asdict(), "difficult": one.difficult or one.crowd, "box": (x1 + 1, y1 + 1, x2, y2)}
     return _OBJECT.format(name=name, **values)
-
-
-def _voc_palette():
-    """VOC's colours: bits 0, 3, 6 of a number are the highest bits of red, bits 1, 4, 7 of green, 2 and 5 of blue."""
-    return [
-        sum((number >> (3 * place + channel) & 1) << (7 - place) for place in range(3))
-        for number in range(256)
-        for channel in range(3)
-    ]

@@ -4,6 +4,7 @@ import concurrent.futures
 import os
 import queue
 import threading
+from itertools import islice
 
 import numpy as np
 
@@ -35,6 +36,8 @@ class BatchMaker:
                 f"{type(transform).__name__} needs; choose a data set that has them"
             )
         self._source = source
+        self._sizes = getattr(source, "sizes", None)  # of a subset, they are put together at each call
+        self._groups = getattr(source, "groups", None)
         self._transform = transform
         self._seed = seed
         self._on_bad_image = on_bad_image
@@ -86,8 +89,7 @@ class BatchMaker:
             BadImage: As of `fill`.
         """
         reasons = {}
-        for step in range(_MOST_REPLACEMENTS):
-            candidate = (index + step) % len(self._source)
+        for candidate in islice(self._candidates(index), _MOST_REPLACEMENTS):
             try:
                 return candidate, self._given(candidate), reasons
             except (OSError, BadImage) as error:
@@ -103,10 +105,23 @@ class BatchMaker:
             "or remove them"
         )
 
+    def _candidates(self, index):
+        """The images from `index` on, once around, of its group if there are any."""
+        groups = self._groups
+        for step in range(len(self._source)):
+            candidate = (index + step) % len(self._source)
+            if groups is None or groups[candidate] == groups[index]:
+                yield candidate
+
     def _given(self, index):
         """The pixels of an image, and its target where the transform takes one."""
         image = decode(self._source[index], self._background)
-        return (image, self._source.target(index)) if self._transform.takes_target else (image,)
+        if not self._transform.takes_target:
+            return (image,)
+        if self._sizes is not None and image.shape[:2] != tuple(self._sizes[index]):
+            height, width = self._sizes[index]
+            raise BadImage(f"{image.shape[1]} x {image.shape[0]} pixels, and its annotation says {width} x {height}")
+        return image, self._source.target(index)
 
 
 def default_workers(ranks=1):

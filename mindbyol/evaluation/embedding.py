@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from mindbyol.data import EvalLoader, EvalTransform
 from mindbyol.data.decode import DataError
-from mindbyol.data.sources import Subset
+from mindbyol.data.image_files import Subset
 from mindbyol.evaluation.features import FeatureExtractor, compute
 from mindbyol.files import replacing
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from mindbyol import runtime, tasks
 from mindbyol.config.common import BACKBONE, DATASET, SYSTEM
 from mindbyol.config.keys import Changes, Group, Key, path
+from mindbyol.data.loader import groups_of
 from mindbyol.evaluation import results, runner, tables
 from mindbyol.files import replacing
 from mindbyol.reports import report
@@ -190,7 +191,8 @@ class Protocol:
                 made_of = json.dumps([subject.digest, self._run_recipe.that_change_results()], sort_keys=True)
                 run_name = f"{self.name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
                 self._run_recipe = self._parse("train", self._suite.ckpt_path, run_name)
-                Plan(self._run_recipe, len(self._module.Training(self._run_recipe, world).source), world.ranks)
+                source = self._module.Training(self._run_recipe, world).source
+                Plan(self._run_recipe, len(source), world.ranks, groups_of(source))
             else:
                 self._evaluation = runner.Evaluation(self.recipe, self._module)
         except (ValueError, OSError) as error:

@@ -167,6 +167,26 @@ class Tools:
         sums = self._communicator.gather(parts.astype(np.float32)).astype(np.int64).sum(0)
         return sums[0] + (sums[1] << _BITS) + (sums[2] << 2 * _BITS)
 
+    def gather_bytes(self, data):
+        """What each rank brings, on all ranks.
+
+        Args:
+            data (bytes): Of any length.
+
+        Returns:
+            list[bytes]: One each, in the order of the ranks.
+        """
+        if self._world.ranks == 1:
+            return [data]
+        parts = np.array([len(data) >> _BITS, len(data) & _PART], np.float32)
+        lengths = self._communicator.gather(parts).astype(np.int64) @ [1 << _BITS, 1]
+        triples = max(1, -(-int(lengths.max()) // 3))
+        padded = np.frombuffer(data.ljust(3 * triples, b"\0"), np.uint8).reshape(-1, 3)
+        numbers = padded.astype(np.float32) @ np.float32([2**16, 2**8, 1])  # 24 bits, which float32 holds
+        gathered = self._communicator.gather(numbers).astype(np.uint32)
+        bytes_of = np.stack([gathered >> 16, gathered >> 8 & 255, gathered & 255], 2).astype(np.uint8)
+        return [row.tobytes()[:length] for row, length in zip(bytes_of, lengths.tolist())]
+
     def one_by_one(self, source, transform):
         """This rank's share of the images of a source, each at its own size; see `data.one_by_one`."""
         settings = loader_settings_from_args(self._recipe, self._world.rank, self._world.ranks)

@@ -23,13 +23,14 @@ from mindbyol.config.labelled import VAL_WHILE_TRAIN
 from mindbyol.config.values import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, boolean, number
 from mindbyol.data import source_from_args
 from mindbyol.data.masks import look_at_some
+from mindbyol.data.resizing import scaled_size
 from mindbyol.dilation import dilate
 from mindbyol.evaluation.classification import evaluating
 from mindbyol.evaluation.heads import read_arrays
 from mindbyol.segmentation import miou, pictures
 from mindbyol.segmentation.inference import MODES, Inference
 from mindbyol.segmentation.network import Segmenter, dropped_channels
-from mindbyol.segmentation.transforms import ResizeTransform, TrainTransform, scaled_size
+from mindbyol.segmentation.transforms import ResizeTransform, TrainTransform
 
 NETWORK = Group(
     "Segmentation network",

@@ -5,6 +5,7 @@ import numpy as np
 
 from mindbyol.data.keyed_random import uniform
 from mindbyol.data.masks import IGNORED
+from mindbyol.data.resizing import resize_image, scaled_size
 
 _TRIES = 10  # crops that are drawn again
 _DROPOUT = 1  # the view whose numbers are the dropout's; those of view 0 are the transform's
@@ -12,30 +13,6 @@ _DROPOUT = 1  # the view whose numbers are the dropout's; those of view 0 are th
 BRIGHTNESS = 32  # added at most
 CONTRAST = SATURATION = (0.5, 1.5)  # factors
 HUE = 18  # of 180 steps around the circle
-
-
-def scaled_size(height, width, bounds, ratio=1.0):
-    """The size of an image that is resized, its shape kept.
-
-    Args:
-        height, width (int): As it is.
-        bounds (tuple[int, int] or None): Most pixels of the longer and of the shorter side, times `ratio`, whole
-            numbers as mmcv cuts them off; None for the size that it has.
-        ratio (float): What both are multiplied by.
-
-    Returns:
-        tuple[int, int]: Height and width, rounded half up, at least 1.
-    """
-    factor = ratio
-    if bounds is not None:
-        longer, shorter = int(max(bounds) * ratio), int(min(bounds) * ratio)
-        factor = min(longer / max(height, width), shorter / min(height, width))
-    return max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
-
-
-def resize_image(image, height, width):
-    """Bilinear: uint8 (H, W, 3) to (height, width, 3)."""
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def resize_mask(mask, height, width):

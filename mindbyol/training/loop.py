@@ -29,6 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from mindbyol import runtime
+from mindbyol.data.loader import groups_of
 from mindbyol.files import replacing
 from mindbyol.reports import report
 from mindbyol.terminal import setup_logging
@@ -72,7 +73,8 @@ class Run:
 
         # 3. the data, and what follows from their number
         self.training = task.Training(recipe, self.world)
-        self.plan = Plan(recipe, len(self.training.source), self.world.ranks)
+        source = self.training.source
+        self.plan = Plan(recipe, len(source), self.world.ranks, groups_of(source))
         self.state = RunState(recipe, self.training, self.plan, self.world)
         if saved:
             self.state.check_same(saved)

@@ -3,6 +3,7 @@
 import math
 
 from mindbyol.config.values import LARGEST_FLOAT, LARGEST_INT
+from mindbyol.data.loader import full_batches
 from mindbyol.training.schedules import scaled_learning_rate
 
 
@@ -13,6 +14,7 @@ class Plan:
         recipe (Recipe): The recipe.
         num_images (int): Images of the training split.
         ranks (int): Devices that train together.
+        groups (numpy.ndarray): The group of each image, where a batch is of one of them; see `loader.order_of_epoch`.
 
     Attributes:
         epochs (int): Of the run; the last one may be cut off, where the recipe counts steps.
@@ -32,7 +34,7 @@ class Plan:
             the devices take at a time.
     """
 
-    def __init__(self, recipe, num_images, ranks=1):
+    def __init__(self, recipe, num_images, ranks=1, groups=None):
         self.accumulation = recipe.gradient_accumulation_steps
         if self.accumulation == "auto":
             self.accumulation = self._accumulation(recipe, ranks)
@@ -46,11 +48,12 @@ class Plan:
         if not in_steps:
             self.warmup_epochs, too_long = self._warmup(recipe)
         self.factors = f"{recipe.batch_size} a device x {ranks} devices x {self.accumulation} accumulated"
-        self.steps_per_epoch = num_images // self.effective_batch
+        self.steps_per_epoch = full_batches(num_images, recipe.batch_size * ranks, groups) // self.accumulation
         if self.steps_per_epoch == 0:
             raise ValueError(
-                f"batch_size: a step takes {self.effective_batch} images ({self.factors}), "
-                f"the training split has {num_images}{self._smaller(num_images, ranks)}"
+                f"batch_size: a step takes {self.effective_batch} images ({self.factors}), the training split has "
+                f"{num_images}{'' if groups is None else ', and a batch is of one group of them'}"
+                f"{self._smaller(num_images, ranks)}"
             )
         self.total_steps = recipe.epoch_size * self.steps_per_epoch
         if in_steps and recipe.train_steps is not None:

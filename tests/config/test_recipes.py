@@ -33,9 +33,12 @@ TINY += ["--stages", "1", "--device_target", "CPU", "--num_classes", "10", "--ho
 TINY += ["--amp_dtype", "float16"]  # CPUs have no other
 
 # Tasks that train on maps have all stages and data of their own; see `scenes`.
-DENSE = {"segmentation": "--dataset voc12_segmentation --train_split train --val_split val --test_stride 48".split()}
+DENSE = {
+    "segmentation": "--dataset voc12_segmentation --train_split train --val_split val --test_stride 48".split(),
+    "detection": "--dataset voc_detection --train_split 2012_train --val_split 2012_val".split(),
+}
 DENSE_FLAGS = "--model tiny_resnet --stages 4 --image_resize 48 --device_target CPU --amp_dtype float16".split()
-DENSE_FLAGS += "--batch_size 8 --effective_batch 64 --gradient_accumulation_steps auto".split()
+DENSE_FLAGS += "--batch_size 2 --effective_batch 16 --gradient_accumulation_steps auto".split()
 
 # BYOL needs no weights of a ResNet: a network that is made in no time.
 WITHOUT_WEIGHTS = "--model tiny --stages 4 --stem imagenet --padding mindcv".split()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mindbyol.commands import make_mindrecord, preview
-from mindbyol.data import sources
+from mindbyol.data import image_files
 from mindbyol.data.decode import BadImage
 from mindbyol.data.loader import LoaderSettings, PretrainLoader
 from mindbyol.data.sources import create_source
@@ -104,7 +104,7 @@ def test_links_to_images_elsewhere_are_fine(tmp_path, jpegs):
 
 def test_an_image_file_may_have_a_gibibyte(tmp_path):
     with open(tmp_path / "sparse.jpg", "wb") as file:
-        file.truncate(sources.MAX_FILE_BYTES + 1)
+        file.truncate(image_files.MAX_FILE_BYTES + 1)
     with pytest.raises(BadImage, match="1,073,741,825 bytes, more than an image file may have"):
         create_source("folder", tmp_path)[0]
 

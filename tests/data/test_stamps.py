@@ -13,7 +13,7 @@ from mindbyol.commands.make_stamps import main
 from mindbyol.data.class_files import class_names
 from mindbyol.data.decode import decode
 from mindbyol.data.stamps import CLASSES, STAMPS, compose, find_cutouts
-from mindbyol.data.stamps_layouts import _voc_palette, run_lengths
+from mindbyol.data.stamps_layouts import run_lengths
 from tests.stamps import write_cutouts
 
 SIZE, TRAIN, VAL = 128, 16, 4
@@ -120,12 +120,6 @@ def test_run_lengths_go_down_the_columns_and_begin_with_zeros():
     assert run_lengths(np.zeros((2, 3), bool)) == [6]
 
 
-def test_the_palette_is_that_of_voc():
-    colours = np.reshape(_voc_palette(), (256, 3)).tolist()
-    assert colours[:3] == [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
-    assert colours[15] == [192, 128, 128] and colours[255] == [224, 224, 192]  # a person, and what is ignored
-
-
 def test_the_seed_makes_the_data_set(made, cutouts, tmp_path):
     files = sorted(path.relative_to(made) for path in made.rglob("*") if path.is_file())
     again, other = make(tmp_path / "again", cutouts), make(tmp_path / "other", cutouts, seed=4)
@@ -147,6 +141,19 @@ def test_what_cannot_be_made_is_said_in_one_line(made, flags, reason):
     with pytest.raises(SystemExit, match=f"^error: .*{reason}") as error:
         main(flags.format(made=made).split())
     assert "\n" not in str(error.value) and sorted(path.name for path in made.parent.iterdir()) == ["stamps"]
+
+
+@pytest.mark.parametrize("pixels", [None, np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3)), np.zeros((9, 9, 4))])
+def test_a_cutout_that_is_none_is_named_and_nothing_is_left_behind(tmp_path, pixels):
+    folder = tmp_path / "cartoon"  # of the cut-outs, only folders below count
+    write_cutouts(folder)
+    file = folder / CLASSES["bird"] / "1.png"
+    file.write_bytes(b"")
+    if pixels is not None:
+        assert cv2.imwrite(str(file), pixels)
+    with pytest.raises(SystemExit, match="^error: .*birds/1.png is no picture with an alpha channel"):
+        make(tmp_path / "made", folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["cartoon"]
 
 
 @pytest.mark.parametrize("text", ["bird\n\ncat\n", "bird\nbird\n", ""])

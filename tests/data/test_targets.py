@@ -7,9 +7,10 @@ import pytest
 from mindbyol.config import parse_args
 from mindbyol.data.batch import BatchLayout
 from mindbyol.data.decode import decode
+from mindbyol.data.image_files import Subset
 from mindbyol.data.keyed_random import permutation, uniform
 from mindbyol.data.loader import EvalLoader, LoaderSettings, PretrainLoader
-from mindbyol.data.sources import Subset, create_source
+from mindbyol.data.sources import create_source
 from mindbyol.data.views import EvalTransform
 from mindbyol.evaluation.subjects import Scored
 from mindbyol.evaluation.tools import Tools

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mindbyol.data.sources import create_source, evenly_spaced, fingerprint
-from mindbyol.data.voc import CLASSES, objects_of
+from mindbyol.data.voc import CLASSES
+from mindbyol.data.voc_annotations import objects_of
 from tests.voc_layout import annotation, write_images
 
 CAT, DOG, PERSON = (CLASSES.index(name) for name in ("cat", "dog", "person"))

@@ -12,7 +12,8 @@ from mindspore import nn, ops
 
 from mindbyol.checkpoint import NonFinite
 from mindbyol.config import parse_args
-from mindbyol.data.sources import Subset, create_source
+from mindbyol.data.image_files import Subset
+from mindbyol.data.sources import create_source
 from mindbyol.data.views import EvalTransform
 from mindbyol.evaluation import feature_files, tools
 from mindbyol.evaluation.subjects import Scored
