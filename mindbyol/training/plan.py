@@ -20,7 +20,6 @@ class Plan:
         effective_batch (int): Images an optimizer step, over all devices and accumulated batches.
         steps_per_epoch (int): Optimizer steps an epoch; the remainder of the images is left out.
         total_steps (int): Of the whole run.
-        warmup_epochs (float): Epochs of linear warm-up, which need not be whole.
         warmup_steps (int): Steps of linear warm-up.
         peak_lr (float): Learning rate at the end of the warm-up.
 
@@ -44,7 +43,6 @@ class Plan:
         warmup_epochs = recipe.warmup_epochs
         if warmup_epochs is None:
             warmup_epochs = min(10, recipe.epoch_size / 10)
-        self.warmup_epochs = warmup_epochs
         too_long = (
             f"warmup_epochs: {warmup_epochs} epochs of warm-up in a run of {recipe.epoch_size}; "
             f"try --warmup_epochs {recipe.epoch_size / 10:g}"
