@@ -24,7 +24,7 @@ class WatchCollapse:
 
     Args:
         recipe (Recipe): Whose values are in what to try.
-        warmup_epochs (float): Of the run; the recipe may leave them to the length of the run.
+        warmup_epochs (float): Of the run, about; the recipe may leave them to its length.
         labels (ndarray): (N,), of what is trained on; None where there are none.
 
     Attributes:
@@ -81,6 +81,6 @@ class WatchCollapse:
         stop = "Stop the run: it learns nothing of use. " if collapsed else ""
         return (
             f"{', '.join(signs)}. {stop}Try a smaller {rate}, a longer "
-            f"--warmup_epochs (now {self.warmup_epochs:g}), a --base_tau nearer to 1 (now {recipe.base_tau:g}), or a "
+            f"--warmup_epochs (now {self.warmup_epochs:.3g}), a --base_tau nearer to 1 (now {recipe.base_tau:g}), or a "
             f"larger batch (now {recipe.batch_size} images; --gradient_accumulation_steps adds up several)"
         )

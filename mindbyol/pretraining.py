@@ -162,7 +162,7 @@ class Training:
         self.accumulation = plan.accumulation
         self.measures = Measures(step)
         labels = self.source.labels if self.num_classes or self.knn else None
-        self.collapse = WatchCollapse(self.recipe, plan.warmup_epochs, labels)
+        self.collapse = WatchCollapse(self.recipe, plan.warmup_steps / plan.steps_per_epoch, labels)
         self.watchers = [self.collapse] + ([WatchOverflows()] if step.loss_scale else [])
         self.shown = {
             "byol_loss": "loss: {:.4f}",

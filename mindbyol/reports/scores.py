@@ -43,7 +43,8 @@ def html(folder, config=None):
     """Tables of all scores of a folder; empty where there are none. Of a score that is there twice, the last counts."""
     groups = {}
     for record in read(folder, config):
-        recipe = Path(record.get("recipe") or record["task"]).stem
+        name = record.get("recipe") or record["task"]
+        recipe = record["task"] if name == "config.yaml" else Path(name).stem  # a run's own recipe
         group = groups.setdefault((record["task"], recipe, record.get("split")), {})
         column = record["features"], Path(record.get("ckpt_path") or "").name
         group.setdefault(column, {})[record["score"]] = record["value"]

@@ -22,7 +22,6 @@ class Plan:
         effective_batch (int): Images an optimizer step, over all devices and accumulated batches.
         steps_per_epoch (int): Optimizer steps an epoch; the remainder of the images is left out.
         total_steps (int): Of the whole run.
-        warmup_epochs (float): Epochs of linear warm-up, which need not be whole; only where the recipe counts epochs.
         warmup_steps (int): Steps of linear warm-up.
         warmup_factor (float): Share of the peak that the warm-up starts from.
         milestones (list[int]): Steps after which `multi_step_decay` lowers the rate.
@@ -46,7 +45,7 @@ class Plan:
             )
         in_steps = "train_steps" in recipe.values  # dense tasks count steps, the others epochs
         if not in_steps:
-            self.warmup_epochs, too_long = self._warmup(recipe)
+            warmup_epochs, too_long = self._warmup(recipe)
         self.factors = f"{recipe.batch_size} a device x {ranks} devices x {self.accumulation} accumulated"
         self.steps_per_epoch = full_batches(num_images, recipe.batch_size * ranks, groups) // self.accumulation
         if self.steps_per_epoch == 0:
@@ -68,8 +67,7 @@ class Plan:
             self.warmup_steps, self.warmup_factor = recipe.warmup_steps, recipe.warmup_factor
             too_long = f"warmup_steps: {self.warmup_steps} steps of warm-up in a run of {self.total_steps}; lower it"
         else:
-            warmup_steps = math.floor(self.warmup_epochs * num_images / self.effective_batch)
-            self.warmup_steps, self.warmup_factor = warmup_steps, 0.0
+            self.warmup_steps, self.warmup_factor = math.floor(warmup_epochs * num_images / self.effective_batch), 0.0
         if self.warmup_steps >= self.total_steps:
             raise ValueError(too_long)
         self.milestones = [epoch * self.steps_per_epoch for epoch in recipe.multi_step_decay_milestones]

@@ -128,6 +128,11 @@ def test_the_beginning_of_a_run_is_noted_with_its_first_views(tmp_path):
     assert (sheet[:96, :96] == 10).all() and (sheet[100:, 400:] == 200).all() and (sheet[96:100] == 255).all()
 
 
+def test_scores_by_a_runs_own_recipe_are_called_after_their_task(tmp_path):
+    write_scores(tmp_path, {**record("knn20_top1", 65.0), "recipe": "config.yaml"})
+    assert "<h3>knn</h3>" in report.write(tmp_path).read_text()
+
+
 def test_a_folder_of_scores_has_a_page(tmp_path):
     write_scores(tmp_path, record("knn20_top1", 65.0))
     page = report.write(tmp_path).read_text()
