@@ -19,7 +19,7 @@ def coco_scores(found, coco, kinds=("bbox",)):
         kinds (sequence[str]): "bbox" and "segm".
 
     Returns:
-        dict[str, float]: `bbox_ap`, `bbox_ap50`, ..., `segm_ap`, ...; NaN where there are no objects of a size.
+        dict[str, float]: `bbox_ap`, `bbox_ap50`, ..., `segm_ap`, ...; sizes without objects are not in it.
 
     Raises:
         ValueError: pycocotools is not installed.
@@ -43,7 +43,6 @@ def coco_scores(found, coco, kinds=("bbox",)):
             run.evaluate()
             run.accumulate()
             run.summarize()
-            for name, place in _STATS.items():
-                value = float(run.stats[place])
-                scores[f"{kind}_{name}"] = float("nan") if value < 0 else 100 * value
+            there = {name: float(run.stats[place]) for name, place in _STATS.items() if run.stats[place] >= 0}
+            scores.update({f"{kind}_{name}": 100 * value for name, value in there.items()})
     return scores
