@@ -2,10 +2,10 @@
 
     python benchmarks/segmentation.py                    # MindSpore only
     pip install torch torchvision                        # for the PyTorch column
-    python benchmarks/segmentation.py --memory 512       # peak memory of a process that trains on one such image
+    python benchmarks/segmentation.py --memory 512       # peak memory of a process that trains on one image
 
-`fcn` has the heads of `torchvision.models.segmentation.fcn_resnet50`: one 3x3 convolution each. `mmselfsup` has those of
-the recipe: two, and one more after the concatenation. Loss, auxiliary loss and SGD are the same. The contenders take
+`fcn` has the heads of `torchvision.models.segmentation.fcn_resnet50`: one 3x3 convolution each. `mmselfsup` has those
+of the recipe: two, and one more after the concatenation. Loss, auxiliary loss and SGD are the same. The contenders take
 turns, a step each, so that what else the machine does hits all alike; medians over --rounds after one step each.
 """
 
@@ -78,7 +78,7 @@ def torchvision_step(size, images):
         loss = loss_of(found["out"], mask.long()) + 0.4 * loss_of(found["aux"], mask.long())
         loss.backward()
         optimizer.step()
-        return float(loss)
+        return loss.item()
 
     return step
 
@@ -131,10 +131,8 @@ def main():
     peer = statistics.median(seconds.get("torchvision", [float("nan")]))
     for name, of_name in seconds.items():
         median = statistics.median(of_name)
-        print(
-            f"{name:<12} {median:.2f} s a step ({min(of_name):.2f}-{max(of_name):.2f}), {args.images / median:.2f} img/s, "
-            f"{median / peer:.2f} times torchvision's"
-        )
+        spread = f"{min(of_name):.2f}-{max(of_name):.2f}"
+        print(f"{name:<12} {median:.2f} s a step ({spread}), {median / peer:.2f} times torchvision's")
 
 
 if __name__ == "__main__":

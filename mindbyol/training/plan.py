@@ -49,10 +49,10 @@ class Plan:
         self.factors = f"{recipe.batch_size} a device x {ranks} devices x {self.accumulation} accumulated"
         self.steps_per_epoch = full_batches(num_images, recipe.batch_size * ranks, groups) // self.accumulation
         if self.steps_per_epoch == 0:
+            smaller = self._smaller(num_images, ranks)
             raise ValueError(
                 f"batch_size: a step takes {self.effective_batch} images ({self.factors}), the training split has "
-                f"{num_images}{'' if groups is None else ', and a batch is of one group of them'}"
-                f"{self._smaller(num_images, ranks)}"
+                f"{num_images}{', and a batch is of one group of them' if groups is not None else smaller}"
             )
         self.total_steps = recipe.epoch_size * self.steps_per_epoch
         if in_steps and recipe.train_steps is not None:
@@ -67,7 +67,8 @@ class Plan:
             self.warmup_steps, self.warmup_factor = recipe.warmup_steps, recipe.warmup_factor
             too_long = f"warmup_steps: {self.warmup_steps} steps of warm-up in a run of {self.total_steps}; lower it"
         else:
-            self.warmup_steps, self.warmup_factor = math.floor(warmup_epochs * num_images / self.effective_batch), 0.0
+            self.warmup_steps = math.floor(self.warmup_epochs * num_images / self.effective_batch)
+            self.warmup_factor = 0.0
         if self.warmup_steps >= self.total_steps:
             raise ValueError(too_long)
         self.milestones = [epoch * self.steps_per_epoch for epoch in recipe.multi_step_decay_milestones]
