@@ -67,8 +67,7 @@ class Plan:
             self.warmup_steps, self.warmup_factor = recipe.warmup_steps, recipe.warmup_factor
             too_long = f"warmup_steps: {self.warmup_steps} steps of warm-up in a run of {self.total_steps}; lower it"
         else:
-            self.warmup_steps = math.floor(self.warmup_epochs * num_images / self.effective_batch)
-            self.warmup_factor = 0.0
+            self.warmup_steps, self.warmup_factor = math.floor(warmup_epochs * num_images / self.effective_batch), 0.0
         if self.warmup_steps >= self.total_steps:
             raise ValueError(too_long)
         self.milestones = [epoch * self.steps_per_epoch for epoch in recipe.multi_step_decay_milestones]
