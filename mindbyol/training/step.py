@@ -7,12 +7,13 @@ target moves) is handed in. The host chooses between the graphs: a compiled `if`
 import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, amp, nn, ops
 
+from mindbyol.training.lars import LARS
+from mindbyol.training.loss_scale import PutBack
 from mindbyol.training.measures import norm
 
 _add_gradient = ops.MultitypeFuncGraph("add_gradient")
 _clear = ops.MultitypeFuncGraph("clear")
 _scale_gradient = ops.MultitypeFuncGraph("scale_gradient")
-_copy = ops.MultitypeFuncGraph("copy")
 _copy_where = ops.MultitypeFuncGraph("copy_where")
 
 
@@ -29,11 +30,6 @@ def _clear_one(total):
 @_scale_gradient.register("Tensor", "Tensor")
 def _scale_one(factor, gradient):
     return gradient * factor
-
-
-@_copy.register("Tensor", "Tensor")
-def _copy_one(target, source):
-    return ops.assign(target, source)
 
 
 @_copy_where.register("Tensor", "Tensor", "Tensor")
@@ -60,42 +56,6 @@ class MeanOverRanks(nn.Cell):
 
     def construct(self, x):
         return self.all_reduce(x) / self.ranks
-
-
-class LossScale(nn.Cell):
-    """The factor that keeps float16 gradients away from zero, and what becomes of it after each step.
-
-    Dynamic: halved after an overflow, doubled after `window` steps without one. A step whose gradients are not finite
-    is left out and counted.
-
-    Args:
-        value (float): The factor to start with.
-        dynamic (bool): Whether it changes.
-        window (int): Steps without an overflow before it grows; MindCV's 2000.
-    """
-
-    def __init__(self, value, dynamic, window=2000):
-        super().__init__()
-        self.dynamic = dynamic
-        self.window = window
-        self.value = Parameter(Tensor(value, ms.float32), name="loss_scale", requires_grad=False)
-        self.good_steps = Parameter(Tensor(0, ms.int32), name="loss_scale_good_steps", requires_grad=False)
-        self.overflows = Parameter(Tensor(0, ms.int32), name="overflows", requires_grad=False)
-
-    def construct(self, finite):
-        overflow = 1 - finite.astype(ms.int32)
-        counted = ops.assign_add(self.overflows, overflow)
-        if self.dynamic:
-            good = (self.good_steps + 1) * (1 - overflow)
-            grown = ops.select(good == self.window, self.value * 2.0, self.value * 1.0)
-            value = ops.select(finite, grown, ops.maximum(self.value / 2.0, 1.0))
-            counted = ops.depend(counted, ops.assign(self.value, value))
-            counted = ops.depend(counted, ops.assign(self.good_steps, good % self.window))
-        return counted
-
-    def scalars(self):
-        """Its value and the overflows so far, both float32."""
-        return self.value * 1.0, self.overflows.astype(ms.float32)
 
 
 class _Gradients(nn.Cell):
@@ -152,41 +112,36 @@ class _Update(nn.Cell):
         self.optimizer = optimizer
         self.schedule = getattr(optimizer, "schedule", optimizer.learning_rate)
         self.after = after
-        self.accumulation = accumulation
+        self.summed = accumulation * ranks  # gradients that are added up
         self.loss_scale = loss_scale
         self.ranks = ranks
         self.hyper_map = ops.HyperMap()
         self.always = Tensor(True)
         if ranks > 1:
-            self.mean_gradient = nn.DistributedGradReducer(optimizer.parameters, True, ranks)
+            self.sum_gradients = nn.DistributedGradReducer(optimizer.parameters, False, ranks)
             self.mean_over_ranks = MeanOverRanks(ranks)
         if loss_scale is not None:
-            moved = {id(p): p for p in (*optimizer.parameters, *optimizer.get_parameters())}
-            self.moved = ParameterTuple(moved.values())
             self.running = ParameterTuple(p for p in network.get_parameters() if "moving_" in p.name)
-            self.moved_before = self.moved.clone(prefix="before_step")
+            self.move = optimizer if isinstance(optimizer, LARS) else PutBack(optimizer)
             self.running_before = self.running.clone(prefix="before_step")
 
     def construct(self, gradients):
         scalars = self.scalars()
         if self.ranks > 1:
-            gradients = self.mean_gradient(gradients)
+            gradients = self.sum_gradients(gradients)
         if self.loss_scale is None:
-            if self.accumulation > 1:
-                gradients = self.scaled(gradients, ops.ones_like(scalars[0]) / self.accumulation)
+            if self.summed > 1:
+                gradients = self.scaled(gradients, ops.ones_like(scalars[0]) / self.summed)
             noted = self.note_norm(scalars[0], gradients)
             moved = self.optimizer(gradients)
             done = self.follow(ops.depend(noted, moved), self.always)
             return (ops.depend(scalars[0], done),) + scalars[1:]
-        gradients = self.scaled(gradients, 1.0 / (self.loss_scale.value * self.accumulation))
+        gradients = self.scaled(gradients, 1.0 / (self.loss_scale.value * self.summed))
         noted = self.note_norm(scalars[0], gradients)
         finite = self.all_finite(gradients)
-        remembered = self.hyper_map(_copy, self.moved_before, self.moved)
-        overflow = ops.logical_not(ops.depend(finite, remembered))
-        overflow = ops.depend(overflow, self.optimizer(gradients))
-        put_back = self.copy_where(overflow, self.moved, self.moved_before)
-        running_put_back = self.copy_where(overflow, self.running, self.running_before)
-        done = self.follow(ops.depend(noted, (put_back, running_put_back)), finite)
+        moved = self.move(gradients, finite)
+        put_back = self.copy_where(ops.logical_not(finite), self.running, self.running_before)
+        done = self.follow(ops.depend(noted, (moved, put_back)), finite)
         done = ops.depend(self.loss_scale(finite), done)
         return (ops.depend(scalars[0], done),) + scalars[1:] + self.loss_scale.scalars()
 

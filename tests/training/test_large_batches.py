@@ -13,12 +13,12 @@ from mindbyol.byol import BYOLTrainOneStep
 from mindbyol.pretraining import create_train_step
 from mindbyol.training.batch_norm import BatchNormOfViews
 from mindbyol.training.log import NonFiniteLoss, TrainLog
+from mindbyol.training.loss_scale import LossScale
 from mindbyol.training.optimizer import create_optimizer
 from mindbyol.training.overflows import WatchOverflows
 from mindbyol.training.plan import Plan
 from mindbyol.training.precision import set_precision
 from mindbyol.training.schedules import target_tau
-from mindbyol.training.step import LossScale
 from tests.training.test_build import batch, recipe, tiny_network, values
 
 MODES = pytest.mark.parametrize("mode", [ms.GRAPH_MODE, ms.PYNATIVE_MODE], ids=["graph", "pynative"])

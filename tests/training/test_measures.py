@@ -5,9 +5,9 @@ import mindspore as ms
 from mindspore import nn
 
 from mindbyol.byol import BYOLTrainOneStep
+from mindbyol.training.loss_scale import LossScale
 from mindbyol.training.measures import Measures
 from mindbyol.training.schedules import WarmupCosine
-from mindbyol.training.step import LossScale
 from tests.training.test_build import batch, tiny_network, values
 
 RATE = 0.05
