@@ -16,7 +16,6 @@ def excluded_from_lars(name):
     return name.rsplit(".", 1)[-1] in ("bias", "gamma", "beta")
 
 
-_zero_unless = ops.MultitypeFuncGraph("zero_unless")
 _decay = ops.MultitypeFuncGraph("decay")
 _adapt = ops.MultitypeFuncGraph("adapt")
 _deepmind_move = ops.MultitypeFuncGraph("deepmind_move")
@@ -26,11 +25,6 @@ _NAN = float("nan")
 
 # v <- momentum v + u, w <- w - rate v in one pass over memory
 _apply_momentum = ops.ApplyMomentum()
-
-
-@_zero_unless.register("Tensor", "Tensor")
-def _zero_one_unless(finite, gradient):
-    return ops.select(finite, gradient, ops.zeros_like(gradient))
 
 
 @_decay.register("Number", "Tensor", "Tensor", "Number")
@@ -107,8 +101,8 @@ class LARS(nn.Optimizer):
     The trust ratio is 1 where either norm is 0; no Nesterov. Excluded parameters take the plain gradient: no weight
     decay, no ratio. MindSpore's own `nn.LARS` does not exclude batch norm, and has a trust ratio of 0 for weights of 0.
 
-    A step may be left out, without control flow and without copies: with a gradient and a ratio of 0, a momentum of 1
-    and a rate of 0, v and w stay as they are, to the bit.
+    A step may be left out, without control flow and without copies: with gradients and ratios of 0, a momentum of 1 and
+    a rate of 0, v and w stay as they are, to the bit.
 
     Args:
         params (list[Parameter]): What to train.
@@ -121,7 +115,8 @@ class LARS(nn.Optimizer):
         rule (str): One of `RULES`.
 
     Inputs:
-        Tuple of the gradients, and whether this step is to be made: a bool tensor, or nothing for always.
+        Tuple of the gradients, and whether this step is to be made: a bool tensor, or nothing for always. Gradients of
+        a step that is left out have to be zeros.
     """
 
     def __init__(
@@ -154,7 +149,6 @@ class LARS(nn.Optimizer):
         momentum, trust, made = self.momentum, self.trust_coefficient, ops.ones_like(lr)
         counted = self.global_step_increase_tensor
         if finite is not None:
-            gradients = self.hyper_map(ops.partial(_zero_unless, finite), gradients)
             made = finite.astype(ms.float32)
             momentum = ops.select(finite, momentum, ops.ones_like(momentum))
             trust = trust * made

@@ -3,13 +3,7 @@
 import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
-_copy = ops.MultitypeFuncGraph("copy")
 _copy_where = ops.MultitypeFuncGraph("copy_where")
-
-
-@_copy.register("Tensor", "Tensor")
-def _copy_one(target, source):
-    return ops.assign(target, source)
 
 
 @_copy_where.register("Tensor", "Tensor", "Tensor")
@@ -54,27 +48,24 @@ class LossScale(nn.Cell):
 
 
 class PutBack(nn.Cell):
-    """An optimizer of MindSpore's, after which all is as before where the gradients were not finite.
-
-    It knows nothing of overflows, so parameters and its state are copied before each step. `LARS` needs no copies.
+    """Copies of parameters, to go back to after an overflow: of what is moved by who knows nothing of overflows.
 
     Args:
-        optimizer (Optimizer): What moves the parameters.
+        parameters (sequence[Parameter]): What is moved.
 
     Inputs:
-        Tuple of the gradients, and whether they are finite, a bool tensor.
+        where (Tensor): bool; whether all is to be as it was when `remember` was called.
     """
 
-    def __init__(self, optimizer):
+    def __init__(self, parameters):
         super().__init__(auto_prefix=False)
-        self.optimizer = optimizer
-        moved = {id(p): p for p in (*optimizer.parameters, *optimizer.get_parameters())}
-        self.moved = ParameterTuple(moved.values())
+        self.moved = ParameterTuple(parameters)
         self.before = self.moved.clone(prefix="before_step")
         self.hyper_map = ops.HyperMap()
 
-    def construct(self, gradients, finite):
-        remembered = self.hyper_map(_copy, self.before, self.moved)
-        overflow = ops.logical_not(ops.depend(finite, remembered))
-        overflow = ops.depend(overflow, self.optimizer(gradients))
-        return self.hyper_map(ops.partial(_copy_where, overflow), self.moved, self.before)
+    def construct(self, where):
+        return self.hyper_map(ops.partial(_copy_where, where), self.moved, self.before)
+
+    def remember(self, where):
+        """Copies the parameters, where it is true."""
+        return self.hyper_map(ops.partial(_copy_where, where), self.before, self.moved)
