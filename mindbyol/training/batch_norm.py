@@ -174,13 +174,14 @@ class BatchNormOfViews(nn.Cell):
         Returns:
             tuple[Parameter]: Means and unbiased variances, both (views * C,): those of view 1 first.
         """
-        zeros = np.zeros(self.views * self.gamma.size, np.float32)
         names = ("mean", "variance")
-        noted = [Parameter(zeros, name=f"noted.{self.gamma.name}.{n}", requires_grad=False) for n in names]
-        for name, parameter in zip(names, noted):
-            object.__setattr__(self, f"noted_{name}", parameter)  # not as a cell's own: it would be in checkpoints
-        self.notes_moments = True
-        return tuple(noted)
+        if not self.notes_moments:
+            zeros = np.zeros(self.views * self.gamma.size, np.float32)
+            for name in names:
+                noted = Parameter(zeros, name=f"noted.{self.gamma.name}.{name}", requires_grad=False)
+                object.__setattr__(self, f"noted_{name}", noted)  # not as a cell's own: it would be in checkpoints
+            self.notes_moments = True
+        return tuple(getattr(self, f"noted_{name}") for name in names)
 
     def over_ranks(self, ranks):
         """Makes the moments those of so many replicas."""
