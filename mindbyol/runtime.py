@@ -151,19 +151,8 @@ def _join(launched):
 
 
 def average_over(ranks):
-    """Gradients become means over so many ranks, which have been met.
-
-    On Ascend the compiler puts collectives that can travel together into one, up to 64 MB: gradients, and the batch
-    norms of both views. HCCL's time for a small collective hardly depends on its size.
-    """
-    fused = (
-        {"comm_fusion": {"allreduce": {"mode": "auto", "config": None}}}
-        if ms.get_context("device_target") == "Ascend"
-        else {}
-    )
-    ms.set_auto_parallel_context(
-        device_num=ranks, parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True, **fused
-    )
+    """Says to MindSpore that so many ranks, which have been met, each see a share of the data."""
+    ms.set_auto_parallel_context(device_num=ranks, parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True)
 
 
 def clear_overflow_status():

@@ -5,8 +5,10 @@ Images stand in a batch of two views as view 1 of the first, view 2 of the first
 batch norm over 2 C channels keeps the views apart, and its moments travel between replicas in one collective.
 """
 
+import numpy as np
+
 import mindspore as ms
-from mindspore import Tensor, nn, ops
+from mindspore import Parameter, nn, ops
 from mindspore.ops import auto_generate
 
 from mindbyol.training.cells import replace_cells
@@ -122,26 +124,26 @@ class _NormalizeOnAscend(nn.Cell):
 
     def construct(self, x, gamma, beta):
         mean, scale = self.moments(x, self.eps)  # of this rank; scale is 1 / sqrt(variance + eps)
-        square = ops.reciprocal(ops.square(scale)) - self.eps + ops.square(mean)
-        means = self.all_reduce(ops.stack((mean, square))) / self.ranks
-        mean, variance = means[0], _variance(means)
-        return self.apply_moments(x, gamma, beta, mean, ops.rsqrt(variance + self.eps), self.eps), mean, variance
+        square = ops.addcmul(ops.pow(scale, -2), mean, mean)  # E[x^2] + eps
+        mean, square = ops.unbind(self.all_reduce(ops.stack((mean, square))) / self.ranks)
+        wider = ops.maximum(ops.addcmul(square, mean, mean, -1), self.eps)  # variance + eps
+        return self.apply_moments(x, gamma, beta, mean, ops.rsqrt(wider), self.eps), mean, wider - self.eps
 
     def bprop(self, x, gamma, beta, out, dout):
         _, mean, variance = out
         scale = ops.rsqrt(variance + self.eps)
         sum_dy, sum_dy_x, dgamma, dbeta = self.gradient_sums(dout[0], x, mean, scale, gamma, True, True, True)
-        sums = self.all_reduce(ops.stack((sum_dy, sum_dy_x)))
+        sum_dy, sum_dy_x = ops.unbind(self.all_reduce(ops.stack((sum_dy, sum_dy_x))))
         counts = ops.fill(ms.float32, (self.ranks,), x.size // x.shape[1])
-        return self.gradient(dout[0], x, mean, scale, gamma, sums[0], sums[1], counts), dgamma, dbeta
+        return self.gradient(dout[0], x, mean, scale, gamma, sum_dy, sum_dy_x, counts), dgamma, dbeta
 
 
 class BatchNormOfViews(nn.Cell):
     """Takes the place of an `nn.BatchNorm1d` or `nn.BatchNorm2d`: moments of each view on its own, of all replicas.
 
-    Variance is E[x^2] - E[x]^2 as in Haiku. The running statistics move once a view, view 1 first, as if each had
-    passed on its own; the running variance takes n / (n - 1) times the batch's, as MindSpore's own kernel does. Moments
-    are float32 whatever the input.
+    Variance is E[x^2] - E[x]^2 as in Haiku. Moments are float32 whatever the input. The running statistics stay in the
+    forward pass, which only notes what they are to take: of the variance n / (n - 1) times the batch's, as MindSpore's
+    own kernel does. `running_statistics.RunningStatistics` moves them.
 
     Args:
         batch_norm (Cell): The cell to replace; its parameters are taken over, names and all.
@@ -161,11 +163,25 @@ class BatchNormOfViews(nn.Cell):
         self.eps = batch_norm.eps
         self.axes = (0, 2, 3) if isinstance(batch_norm, nn.BatchNorm2d) else (0,)
         self.affine = ops.BatchNorm(is_training=False, epsilon=self.eps)
-        new = batch_norm.momentum  # the new values' share: MindSpore's cells keep 1 - momentum there
+        self.new_share = batch_norm.momentum  # of a view; MindSpore's cells keep 1 - momentum there
         self.views = views
-        self.old_share = (1 - new) ** views
-        self.shares = Tensor([[new * (1 - new) ** later] for later in reversed(range(views))], ms.float32)
+        self.notes_moments = False
         self.over_ranks(ranks)
+
+    def note_moments(self):
+        """From now on each batch in train mode leaves its moments in two parameters, which are no part of the network.
+
+        Returns:
+            tuple[Parameter]: Means and unbiased variances, both (views * C,): those of view 1 first.
+        """
+        names = ("mean", "variance")
+        if not self.notes_moments:
+            zeros = np.zeros(self.views * self.gamma.size, np.float32)
+            for name in names:
+                noted = Parameter(zeros, name=f"noted.{self.gamma.name}.{name}", requires_grad=False)
+                object.__setattr__(self, f"noted_{name}", noted)  # not as a cell's own: it would be in checkpoints
+            self.notes_moments = True
+        return tuple(getattr(self, f"noted_{name}") for name in names)
 
     def over_ranks(self, ranks):
         """Makes the moments those of so many replicas."""
@@ -188,15 +204,12 @@ class BatchNormOfViews(nn.Cell):
         y, mean, variance = self.normalize(
             by_view, ops.tile(self.gamma, (self.views,)), ops.tile(self.beta, (self.views,))
         )
-        count = x.size // channels * self.ranks
-        y = ops.depend(y, self.move(self.moving_mean, mean))
-        y = ops.depend(y, self.move(self.moving_variance, variance * (count / (count - 1))))
+        if self.notes_moments:
+            count = x.size // channels * self.ranks
+            y = ops.depend(y, ops.assign(self.noted_mean, ops.stop_gradient(mean)))
+            unbiased = ops.stop_gradient(variance) * (count / (count - 1))
+            y = ops.depend(y, ops.assign(self.noted_variance, unbiased))
         return y.reshape(x.shape)
-
-    def move(self, running, of_views):
-        """running <- (1 - w) running + w view, for one view after the other; the sum of both written out."""
-        new = ops.reduce_sum(ops.stop_gradient(of_views).reshape(self.views, -1) * self.shares, 0)
-        return ops.assign(running, running * self.old_share + new)
 
 
 def separate_views(network):

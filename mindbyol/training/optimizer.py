@@ -6,7 +6,7 @@ from mindspore import nn
 
 from mindbyol.training import schedules
 from mindbyol.training.lars import LARS, excluded_from_lars, nothing_excluded, same_rate
-from mindbyol.training.step import LossScale
+from mindbyol.training.loss_scale import LossScale
 
 logger = logging.getLogger(__name__)
 

@@ -4,41 +4,16 @@ What is trained is a network that gives its loss and the scalars to log; what ha
 target moves) is handed in. The host chooses between the graphs: a compiled `if` is refused by Ascend's graph engine.
 """
 
+import numpy as np
+
 import mindspore as ms
-from mindspore import Parameter, ParameterTuple, Tensor, amp, nn, ops
+from mindspore import Parameter, Tensor, amp, nn, ops
 
+from mindbyol.training.flat import Flat
+from mindbyol.training.lars import LARS
+from mindbyol.training.loss_scale import PutBack
 from mindbyol.training.measures import norm
-
-_add_gradient = ops.MultitypeFuncGraph("add_gradient")
-_clear = ops.MultitypeFuncGraph("clear")
-_scale_gradient = ops.MultitypeFuncGraph("scale_gradient")
-_copy = ops.MultitypeFuncGraph("copy")
-_copy_where = ops.MultitypeFuncGraph("copy_where")
-
-
-@_add_gradient.register("Tensor", "Tensor")
-def _add_one(total, gradient):
-    return ops.assign_add(total, gradient)
-
-
-@_clear.register("Tensor")
-def _clear_one(total):
-    return ops.assign(total, ops.zeros_like(total))
-
-
-@_scale_gradient.register("Tensor", "Tensor")
-def _scale_one(factor, gradient):
-    return gradient * factor
-
-
-@_copy.register("Tensor", "Tensor")
-def _copy_one(target, source):
-    return ops.assign(target, source)
-
-
-@_copy_where.register("Tensor", "Tensor", "Tensor")
-def _copy_one_where(where, target, source):
-    return ops.assign(target, ops.select(where, source, target))
+from mindbyol.training.running_statistics import RunningStatistics, moved_together
 
 
 def _row(scalars):
@@ -62,55 +37,20 @@ class MeanOverRanks(nn.Cell):
         return self.all_reduce(x) / self.ranks
 
 
-class LossScale(nn.Cell):
-    """The factor that keeps float16 gradients away from zero, and what becomes of it after each step.
-
-    Dynamic: halved after an overflow, doubled after `window` steps without one. A step whose gradients are not finite
-    is left out and counted.
-
-    Args:
-        value (float): The factor to start with.
-        dynamic (bool): Whether it changes.
-        window (int): Steps without an overflow before it grows; MindCV's 2000.
-    """
-
-    def __init__(self, value, dynamic, window=2000):
-        super().__init__()
-        self.dynamic = dynamic
-        self.window = window
-        self.value = Parameter(Tensor(value, ms.float32), name="loss_scale", requires_grad=False)
-        self.good_steps = Parameter(Tensor(0, ms.int32), name="loss_scale_good_steps", requires_grad=False)
-        self.overflows = Parameter(Tensor(0, ms.int32), name="overflows", requires_grad=False)
-
-    def construct(self, finite):
-        overflow = 1 - finite.astype(ms.int32)
-        counted = ops.assign_add(self.overflows, overflow)
-        if self.dynamic:
-            good = (self.good_steps + 1) * (1 - overflow)
-            grown = ops.select(good == self.window, self.value * 2.0, self.value * 1.0)
-            value = ops.select(finite, grown, ops.maximum(self.value / 2.0, 1.0))
-            counted = ops.depend(counted, ops.assign(self.value, value))
-            counted = ops.depend(counted, ops.assign(self.good_steps, good % self.window))
-        return counted
-
-    def scalars(self):
-        """Its value and the overflows so far, both float32."""
-        return self.value * 1.0, self.overflows.astype(ms.float32)
-
-
 class _Gradients(nn.Cell):
     """Forward and backward of one batch.
 
     Outputs:
         Tuple of the loss and the network's statistics, both the means over the ranks, and of the gradients of the
-        scaled loss, those of this rank.
+        scaled loss, those of this rank: as one vector where there is a `Flat` for them.
     """
 
-    def __init__(self, network, parameters, loss_scale, ranks):
+    def __init__(self, network, parameters, loss_scale, ranks, flat):
         super().__init__(auto_prefix=False)
         self.network = network
         self.loss_scale = loss_scale
         self.ranks = ranks
+        self.flat = flat
         if ranks > 1:
             self.mean_over_ranks = MeanOverRanks(ranks)
         self.value_and_grad = ops.value_and_grad(self.scaled_loss, None, parameters, has_aux=True)
@@ -119,7 +59,7 @@ class _Gradients(nn.Cell):
         (_, outputs), gradients = self.value_and_grad(*batch)
         if self.ranks > 1:
             outputs = ops.unbind(self.mean_over_ranks(ops.stack(outputs)))
-        return outputs, gradients
+        return outputs, gradients if self.flat is None else self.flat(gradients)
 
     def scaled_loss(self, *batch):
         loss, statistics = self.network(*batch)
@@ -130,16 +70,16 @@ class _Gradients(nn.Cell):
 
 
 class _Update(nn.Cell):
-    """What is done once an optimizer step: mean over ranks and batches, optimizer, `after`, loss scale.
+    """What is done once an optimizer step: mean over ranks and batches, optimizer, running statistics, `after`.
 
-    A step whose gradients are not finite changes nothing but the loss scale: parameters and the optimizer's state are
-    put back, as are the running statistics, which the forward passes have moved.
+    A step whose gradients are not finite changes nothing but the loss scale. `LARS` and `RunningStatistics` are told;
+    what MindSpore's own optimizers and batch norms have moved is put back.
 
     Args:
         gradient_norm (Parameter): Takes the norm of the gradients; None for none.
 
     Inputs:
-        The gradients of this rank, added up over the accumulated batches.
+        The gradients of this rank, added up over the accumulated batches: one vector, or a tuple where `flat` is None.
 
     Outputs:
         Tuple of the scalars to log: that of `after` (if there is one) and the learning rate, as they were for this
@@ -152,42 +92,45 @@ class _Update(nn.Cell):
         self.optimizer = optimizer
         self.schedule = getattr(optimizer, "schedule", optimizer.learning_rate)
         self.after = after
-        self.accumulation = accumulation
+        self.summed = accumulation * ranks  # gradients that are added up
         self.loss_scale = loss_scale
         self.ranks = ranks
-        self.hyper_map = ops.HyperMap()
         self.always = Tensor(True)
+        self.told = isinstance(optimizer, LARS)  # of overflows
+        self.flat = self.optimizer_before = self.running_before = self.running = None
+        if self.summed > 1 or loss_scale is not None:
+            self.flat = Flat([parameter.shape for parameter in optimizer.parameters])
         if ranks > 1:
-            self.mean_gradient = nn.DistributedGradReducer(optimizer.parameters, True, ranks)
+            self.all_reduce = ops.AllReduce()
             self.mean_over_ranks = MeanOverRanks(ranks)
+        norms = moved_together(network)
+        if norms:
+            self.running = RunningStatistics(norms, accumulation)
         if loss_scale is not None:
-            moved = {id(p): p for p in (*optimizer.parameters, *optimizer.get_parameters())}
-            self.moved = ParameterTuple(moved.values())
-            self.running = ParameterTuple(p for p in network.get_parameters() if "moving_" in p.name)
-            self.moved_before = self.moved.clone(prefix="before_step")
-            self.running_before = self.running.clone(prefix="before_step")
+            mine = {id(p) for norm in norms for p in (norm.moving_mean, norm.moving_variance)}
+            running = [p for p in network.get_parameters() if "moving_" in p.name and id(p) not in mine]
+            self.running_before = PutBack(running) if running else None
+            if not self.told:
+                moved = {id(p): p for p in (*optimizer.parameters, *optimizer.get_parameters())}
+                self.optimizer_before = PutBack(moved.values())
 
     def construct(self, gradients):
         scalars = self.scalars()
-        if self.ranks > 1:
-            gradients = self.mean_gradient(gradients)
-        if self.loss_scale is None:
-            if self.accumulation > 1:
-                gradients = self.scaled(gradients, ops.ones_like(scalars[0]) / self.accumulation)
-            noted = self.note_norm(scalars[0], gradients)
-            moved = self.optimizer(gradients)
-            done = self.follow(ops.depend(noted, moved), self.always)
-            return (ops.depend(scalars[0], done),) + scalars[1:]
-        gradients = self.scaled(gradients, 1.0 / (self.loss_scale.value * self.accumulation))
+        finite = self.always
+        if self.flat is not None:
+            gradients = self.mean(gradients)
         noted = self.note_norm(scalars[0], gradients)
-        finite = self.all_finite(gradients)
-        remembered = self.hyper_map(_copy, self.moved_before, self.moved)
-        overflow = ops.logical_not(ops.depend(finite, remembered))
-        overflow = ops.depend(overflow, self.optimizer(gradients))
-        put_back = self.copy_where(overflow, self.moved, self.moved_before)
-        running_put_back = self.copy_where(overflow, self.running, self.running_before)
-        done = self.follow(ops.depend(noted, (put_back, running_put_back)), finite)
-        done = ops.depend(self.loss_scale(finite), done)
+        if self.loss_scale is not None:
+            finite = self.all_finite(gradients)
+            gradients = ops.select(finite, gradients, ops.zeros_like(gradients))
+        if self.flat is not None:
+            gradients = self.flat.parts(gradients)
+        done = ops.depend(noted, self.move(gradients, finite))
+        if self.after is not None:
+            done = self.after(done, finite)
+        if self.loss_scale is None:
+            return (ops.depend(scalars[0], done),) + scalars[1:]
+        done = ops.depend(done, self.loss_scale(finite))
         return (ops.depend(scalars[0], done),) + scalars[1:] + self.loss_scale.scalars()
 
     def scalars(self):
@@ -198,27 +141,41 @@ class _Update(nn.Cell):
             return (lr,)
         return self.after.scalar(step), lr
 
+    def mean(self, gradients):
+        """The mean of the gradients over ranks and batches, without the loss scale."""
+        if self.ranks > 1:
+            gradients = self.all_reduce(gradients)
+        if self.loss_scale is None:
+            return gradients / self.summed
+        return gradients * (1.0 / (self.loss_scale.value * self.summed))
+
     def note_norm(self, scalar, gradients):
         """Keeps the norm of the gradients for whoever asks before the next step; the scalar is handed on."""
         if self.gradient_norm is None:
             return scalar
+        gradients = gradients if self.flat is None else (gradients,)
         return ops.depend(scalar, ops.assign(self.gradient_norm, norm(gradients)))
 
-    def follow(self, scalar, finite):
-        """What else moves, once the optimizer has."""
-        if self.after is None:
-            return scalar
-        return self.after(scalar, finite)
+    def move(self, gradients, finite):
+        """Moves parameters, optimizer and running statistics; nothing where the gradients are not finite."""
+        if self.loss_scale is None:
+            done = (self.optimizer(gradients),)
+            return done if self.running is None else done + (self.running(),)
+        if self.told:
+            done = (self.optimizer(gradients, finite),)
+        else:
+            done = (self.optimizer_before.remember(self.always), self.optimizer(gradients))
+        overflow = ops.logical_not(ops.depend(finite, done))
+        for kept in (self.optimizer_before, self.running_before):
+            if kept is not None:
+                done += (kept(overflow),)
+        return done if self.running is None else done + (self.running(finite),)
 
-    def remember_running(self, where):
-        """Copies the running statistics where it is true: before the first forward pass of a step."""
-        return self.copy_where(where, self.running_before, self.running)
-
-    def copy_where(self, where, targets, sources):
-        return self.hyper_map(ops.partial(_copy_where, where), targets, sources)
-
-    def scaled(self, gradients, factor):
-        return self.hyper_map(ops.partial(_scale_gradient, factor), gradients)
+    def remember_running(self, first, where):
+        """Keeps the running statistics that the forward pass itself will move; `first` is an input of that."""
+        if self.running_before is None:
+            return first
+        return ops.depend(first, self.running_before.remember(where))
 
     def all_finite(self, gradients):
         """Whether no gradient overflowed on any rank: one answer for all, or their weights would drift apart.
@@ -226,7 +183,7 @@ class _Update(nn.Cell):
         The gradients do not tell: where Ascend computes with saturation, an overflow is seen in the status of its own
         device alone.
         """
-        finite = amp.all_finite(gradients)
+        finite = amp.all_finite((gradients,))
         if self.ranks > 1:
             finite = self.mean_over_ranks(1.0 - finite.astype(ms.float32)) == 0.0
         return finite
@@ -241,34 +198,33 @@ class _Whole(nn.Cell):
         self.update = update
 
     def construct(self, first, *rest):
-        if self.update.loss_scale is not None:
-            first = ops.depend(first, self.update.remember_running(self.update.always))
+        first = self.update.remember_running(first, self.update.always)
         outputs, gradients = self.gradients(first, *rest)
         return outputs[0], _row(outputs[1:] + self.update(gradients))
 
 
 class _Accumulate(nn.Cell):
-    """Adds the gradients of one batch to the totals; `is_first` marks the first batch of an optimizer step."""
+    """Adds the gradients of one batch to the total; `is_first` marks the first batch of an optimizer step."""
 
-    def __init__(self, gradients, update, totals):
+    def __init__(self, gradients, update, total):
         super().__init__(auto_prefix=False)
         self.gradients = gradients
         self.update = update
-        self.totals = totals
-        self.hyper_map = ops.HyperMap()
+        self.total = total
 
     def construct(self, is_first, first, *rest):
-        if self.update.loss_scale is not None:
-            first = ops.depend(first, self.update.remember_running(is_first))
+        first = self.update.remember_running(first, is_first)
         outputs, gradients = self.gradients(first, *rest)
-        loss = ops.depend(outputs[0], self.hyper_map(_add_gradient, self.totals, gradients))
+        loss = ops.depend(outputs[0], ops.assign_add(self.total, gradients))
+        if self.update.running is not None:
+            loss = ops.depend(loss, self.update.running.add(is_first))
         scalars = self.update.scalars()
         if self.update.loss_scale is not None:
             scalars += self.update.loss_scale.scalars()
         return loss, _row(outputs[1:] + scalars)
 
 
-class _UpdateFromTotals(nn.Cell):
+class _UpdateFromTotal(nn.Cell):
     """The update with the gradients added up, which are zero afterwards.
 
     Inputs:
@@ -278,15 +234,14 @@ class _UpdateFromTotals(nn.Cell):
         The same, with the scalars of the update in the place of the last ones.
     """
 
-    def __init__(self, update, totals):
+    def __init__(self, update, total):
         super().__init__(auto_prefix=False)
         self.update = update
-        self.totals = totals
-        self.hyper_map = ops.HyperMap()
+        self.total = total
 
     def construct(self, statistics):
-        scalars = self.update(self.totals)
-        cleared = self.hyper_map(_clear, self.totals)
+        scalars = self.update(self.total)
+        cleared = ops.assign(self.total, ops.zeros_like(self.total))
         states = ops.depend(_row(scalars), cleared)
         return ops.cat((statistics[: -len(scalars)], states))
 
@@ -338,14 +293,15 @@ class TrainOneStep:
             ((after.name,) if after is not None else ()) + ("lr",) + (("loss_scale", "overflows") if loss_scale else ())
         )
         self.statistics = network.statistics + self.states
-        gradients = _Gradients(network, optimizer.parameters, loss_scale, ranks)
         update = _Update(network, optimizer, after, accumulation, loss_scale, ranks, self.gradient_norm)
+        gradients = _Gradients(network, optimizer.parameters, loss_scale, ranks, update.flat)
         self._calls = 0
         if accumulation == 1:
             self._cells = (_Whole(gradients, update),)
         else:
-            self.totals = optimizer.parameters.clone(prefix="accumulated", init="zeros")
-            self._cells = (_Accumulate(gradients, update, self.totals), _UpdateFromTotals(update, self.totals))
+            size = sum(update.flat.sizes)
+            self.total = Parameter(Tensor(np.zeros(size), ms.float32), name="accumulated", requires_grad=False)
+            self._cells = (_Accumulate(gradients, update, self.total), _UpdateFromTotal(update, self.total))
 
     def __call__(self, *batch):
         """Takes one batch.

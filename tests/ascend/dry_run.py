@@ -38,6 +38,7 @@ _REFUSED = re.compile(r"(?:operator selection failed.*node is |Unsupported op ty
 _PYTHON = re.compile(r"ValueNode<Primitive> PyExecute")
 _CUT = re.compile(r"Compile cut segment, the cut node: ([^\s{]+)\{\[0\]: ValueNode<Primitive> Switch")
 _GE_REFUSES = re.compile(r"^\[ERROR\].* CheckGraph\] (.*)")
+_GE_GRAPH = re.compile(r"DfGraphConvertor\] Create DfGraphConvertor with graph")
 _ERROR = re.compile(r"^\w*(?:Error|Exception): .*")
 
 
@@ -53,6 +54,8 @@ class Report:
         on_cpu, refused, python, control_flow (list[str]): Nodes that are placed on the CPU, that have no kernel for
             their types, that call Python from the graph, and that split the graph into branches.
         ge_refuses (str): What jit level O2 has against the graph.
+        ge_graphs (int): Graphs that jit level O2 has begun to translate for its engine, one where control flow did not
+            cut it. That ends where collectives are built: CANN itself would be needed.
         peak_mb (int): Most device memory in use at a time, fragments included: parameters, optimizer, activations.
         error (str): The last error of Python.
         printed (str): What the script says of the step and of the time to compile it.
@@ -66,6 +69,7 @@ class Report:
     python: list = field(default_factory=list)
     control_flow: list = field(default_factory=list)
     ge_refuses: str = None
+    ge_graphs: int = 0
     peak_mb: int = 0
     error: str = None
     printed: str = ""
@@ -91,8 +95,8 @@ class Report:
             "calls of Python": self.python or "none",
             "control flow": self.control_flow or "none",
         }
-        if self.ge_refuses:
-            rows["jit level O2"] = self.ge_refuses
+        if self.ge_refuses or self.ge_graphs:
+            rows["jit level O2"] = self.ge_refuses or f"translates {self.ge_graphs} graph(s)"
         return self.printed + "\n".join(f"{name:<18}{value}" for name, value in rows.items())
 
 
@@ -119,6 +123,8 @@ def read(lines):
             report.control_flow.append(match[1])
         elif match := _GE_REFUSES.search(line):
             report.ge_refuses = match[1]
+        elif _GE_GRAPH.search(line):
+            report.ge_graphs += 1
         if match := _ERROR.search(line):
             report.error = match[0].strip()
         if match := _REFUSED.search(line):

@@ -30,14 +30,21 @@ def check(report, kernels, all_reduces, peak_mb):
 
 
 def test_the_step_of_a_resnet18_compiles(stub):
-    check(dry_run.dry_run(stub, IMAGENET + SMALL), kernels=6000, all_reduces=80, peak_mb=800)
+    check(dry_run.dry_run(stub, IMAGENET + SMALL), kernels=2800, all_reduces=75, peak_mb=600)
+
+
+def test_jit_level_o2_takes_the_step_as_one_graph(stub):
+    """Control flow would be refused, or cut it into several. Beyond that CANN itself would be needed."""
+    report = dry_run.dry_run(stub, IMAGENET + SMALL + ["--jit_level", "O2"])
+    assert report.ge_refuses is None and report.ge_graphs == 1, report
+    assert not (report.python or report.control_flow), report
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_the_imagenet_recipe_compiles_as_shipped(stub, dtype):
     report = dry_run.dry_run(stub, IMAGENET + ["--amp_dtype", dtype])
-    check(report, kernels=12000, all_reduces=180, peak_mb=14 * 1024)
+    check(report, kernels=6200, all_reduces=172, peak_mb=14 * 1024)
 
 
 def test_what_a_log_says_is_counted():
@@ -56,11 +63,12 @@ def test_what_a_log_says_is_counted():
         place + "x] Compile cut segment, the cut node: @step:CNode_3{[0]: ValueNode<Primitive> Return, [1]: y}",
         place + "x] Actual peak memory usage (with fragments): 575M",
         "[ERROR] GE(1,python):0 [x.cc:1 CheckGraph] do not support control flow",
+        "[INFO] GE_ADPT(1,python):0 [x.h:1] DfGraphConvertor] Create DfGraphConvertor with graph: g",
         "ValueError: the last line of a traceback",
     ]
     report = dry_run.read(lines)
     assert report.launches == {"AllReduce": 1, "StreamSend": 1} and report.kinds == {"hccl": 1}
     assert report.on_cpu == ["Default/Cast-op3"] and report.refused == ["Default/MaxPool-op1"]
     assert len(report.python) == 1 and report.control_flow == ["@step:CNode_2"]
-    assert report.peak_mb == 575 and report.ge_refuses == "do not support control flow"
+    assert report.peak_mb == 575 and report.ge_graphs == 1 and report.ge_refuses == "do not support control flow"
     assert report.error == "ValueError: the last line of a traceback" and "AllReduce" in str(report)

@@ -43,11 +43,12 @@ HOST = {
     "ModelProto": "layout of a file",
     "np_dtype.bfloat16": "a type of NumPy",
     "np_dtype.np_dtype_valid": "a type of NumPy",
-    # Primitives of Ascend alone, whose documentation names no platform; the dry run finds a kernel for each.
+    # Primitives whose documentation names no platform; the dry run finds a kernel for each.
     "auto_generate.BatchNormElemt": "Ascend's batch norm",
     "auto_generate.BatchNormElemtGrad": "Ascend's batch norm",
     "auto_generate.BatchNormReduceGrad": "Ascend's batch norm",
     "auto_generate.BatchNormStats": "Ascend's batch norm",
+    "auto_generate.SplitWithSize": "ops.split by sizes is one slice a part",
 }
 
 

@@ -6,6 +6,7 @@ from mindspore import Tensor, nn, ops
 
 from mindbyol.training import batch_norm
 from mindbyol.training.batch_norm import BatchNormOfViews, interleave, separate
+from mindbyol.training.running_statistics import RunningStatistics
 
 EPS = 1e-5
 MODES = pytest.mark.parametrize("mode", [ms.GRAPH_MODE, ms.PYNATIVE_MODE], ids=["graph", "pynative"])
@@ -35,6 +36,7 @@ def test_each_view_is_normalised_as_if_it_had_passed_on_its_own(mode, shape):
         cell.gamma.set_data(Tensor([1.5, 1, -2, 0.5], ms.float32))
         cell.beta.set_data(Tensor([0, 1, -1, 3], ms.float32))
     cell = BatchNormOfViews(replaced, 2).set_train()
+    running = RunningStatistics([cell], 1)
     *views, weight = (Tensor(array) for array in arrays(*shape))
 
     def of_one(view_1, view_2):
@@ -47,6 +49,8 @@ def test_each_view_is_normalised_as_if_it_had_passed_on_its_own(mode, shape):
     results = []
     for loss, norm in ((of_one, own), (of_both, cell)):
         value, (to_views, to_parameters) = ops.value_and_grad(loss, (0, 1), [norm.gamma, norm.beta])(*views)
+        if norm is cell:
+            running()
         results.append([value, *to_views, *to_parameters, norm.moving_mean, norm.moving_variance])
     for expected, got in zip(*results):
         np.testing.assert_allclose(got.asnumpy(), expected.asnumpy(), rtol=2e-5, atol=1e-4)
@@ -54,11 +58,47 @@ def test_each_view_is_normalised_as_if_it_had_passed_on_its_own(mode, shape):
     np.testing.assert_allclose(cell(views[0]).asnumpy(), own(views[0]).asnumpy(), rtol=1e-5, atol=1e-5)
 
 
+VIEWS = [[0.0], [2.0]], [[10.0], [14.0]]  # means 1 and 12, unbiased variances 2 and 8
+
+
+def ema(value, *views):
+    for view in views:
+        value = 0.5 * value + 0.5 * view
+    return value
+
+
 def test_running_statistics_take_view_1_first():
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    cells = nn.CellList([BatchNormOfViews(nn.BatchNorm1d(1, momentum=0.5), 2).set_train() for _ in range(2)])
+    running = RunningStatistics(cells, 1)
+    views = [Tensor(view, ms.float32) for view in VIEWS]
+    cells[0](interleave(*views)), cells[1](interleave(*reversed(views)))
+    assert float(cells[0].moving_mean[0]) == 0
+    running()
+    for cell, order in zip(cells, ((0, 1), (1, 0))):
+        assert float(cell.moving_mean[0]) == pytest.approx(ema(0, *[(1, 12)[view] for view in order]))
+        assert float(cell.moving_variance[0]) == pytest.approx(ema(1, *[(2, 8)[view] for view in order]))
+
+
+def test_running_statistics_of_accumulated_batches_move_once_a_step():
+    ms.set_context(mode=ms.PYNATIVE_MODE)
     cell = BatchNormOfViews(nn.BatchNorm1d(1, momentum=0.5), 2).set_train()
-    cell(interleave(Tensor([[0.0], [2.0]], ms.float32), Tensor([[10.0], [14.0]], ms.float32)))
-    assert float(cell.moving_mean[0]) == pytest.approx(0.5 * (0.5 * 0 + 0.5 * 1) + 0.5 * 12)
-    assert float(cell.moving_variance[0]) == pytest.approx(0.5 * (0.5 * 1 + 0.5 * 2) + 0.5 * 8)
+    running = RunningStatistics([cell], 2)
+    views = [Tensor(view, ms.float32) for view in VIEWS]
+
+    def step(finite):
+        for is_first in (True, False):
+            cell(interleave(*(views if is_first else reversed(views))))
+            running.add(Tensor(is_first))
+        running(Tensor(finite))
+        return float(cell.moving_mean[0]), float(cell.moving_variance[0])
+
+    mean, variance = ema(0, 1, 12, 12, 1), ema(1, 2, 8, 8, 2)
+    assert step(True) == (pytest.approx(mean), pytest.approx(variance))
+    cell(interleave(Tensor([[np.nan], [1]], ms.float32), views[0])), running.add(Tensor(False))
+    before = step(False)
+    assert before == (pytest.approx(mean), pytest.approx(variance))
+    assert step(True) == (pytest.approx(ema(mean, 1, 12, 12, 1)), pytest.approx(ema(variance, 2, 8, 8, 2)))
 
 
 def test_the_variance_of_a_constant_channel_is_not_negative():

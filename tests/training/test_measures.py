@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 import mindspore as ms
-from mindspore import nn
+from mindspore import Tensor, nn
 
 from mindbyol.byol import BYOLTrainOneStep
-from mindbyol.training.measures import Measures
+from mindbyol.training.loss_scale import LossScale
+from mindbyol.training.measures import Measures, distance, norm
 from mindbyol.training.schedules import WarmupCosine
-from mindbyol.training.step import LossScale
 from tests.training.test_build import batch, tiny_network, values
 
 RATE = 0.05
@@ -43,6 +43,15 @@ def test_norms_are_those_of_the_arrays(accumulation, scale):
     assert found["gradient_norm"] == pytest.approx(update / RATE, rel=1e-3)
     assert found["target_distance"] == pytest.approx(lag / length(after[name] for name in online), rel=1e-4)
     assert 0.1 < found["target_distance"] < 2
+
+
+def test_norms_of_large_tensors_lose_nothing():
+    array = np.random.default_rng(0).normal(size=(3, 2_000_000)).astype(np.float32)
+    found = norm((Tensor(array[0]), Tensor(array[1:])))
+    assert float(found) == pytest.approx(length([array]), rel=1e-5)
+    assert float(distance((Tensor(array[0]),), (Tensor(array[1]),))) == pytest.approx(
+        length([array[0] - array[1]]), 1e-5
+    )
 
 
 def test_a_step_that_is_left_out_has_no_gradient_and_no_update():

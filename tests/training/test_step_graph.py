@@ -6,8 +6,8 @@ import pytest
 
 import mindspore as ms
 
+from mindbyol.training.loss_scale import LossScale
 from mindbyol.training.measures import Measures
-from mindbyol.training.step import LossScale
 from tests.training.test_build import batch, tiny_network
 from tests.training.test_large_batches import create_step
 
