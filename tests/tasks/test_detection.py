@@ -110,6 +110,17 @@ def test_a_killed_run_goes_on_bit_for_bit(straight, data, tmp_path):
 
 
 @pytest.mark.slow
+def test_half_precision_changes_little(straight, data, tmp_path):
+    """Losses of the first step; later ones differ by which regions are drawn."""
+    half = {"amp_level": "O2", "loss_scale_type": "dynamic", "loss_scale": 1024, "train_steps": 1}
+    run(command(tmp_path / "half", data, **half))
+    (line,), expected = tiny.metrics(tmp_path / "half"), tiny.metrics(straight)[0]
+    assert line["overflows"] == 0
+    for name in ("loss", "loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox"):
+        assert line[name] == pytest.approx(expected[name], rel=0.02), name
+
+
+@pytest.mark.slow
 def test_two_ranks_equal_one(straight, data, tmp_path):
     folder = tmp_path / "two"
     process = start_ranks(folder, data, batch_size=2, **EVERY_STEP)
