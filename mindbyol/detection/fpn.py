@@ -1,4 +1,4 @@
-"""A feature pyramid (Lin et al. 2017): maps of one width at strides 4 to 64, and what a box is on the map it belongs to."""
+"""A feature pyramid (Lin et al. 2017): maps of one width at strides 4 to 64, and boxes on the map of their size."""
 
 import mindspore as ms
 from mindspore import nn, ops

@@ -9,7 +9,7 @@ from mindbyol.detection.anchors import grid_anchors
 from mindbyol.detection.assignment import POSITIVE, UNUSED, assign, sample, take
 from mindbyol.detection.boxes import iou
 from mindbyol.detection.fpn import FPN, REGION_STRIDES, STRIDES, PyramidAlign, conv_norm
-from mindbyol.detection.mask_head import OBJECT_SIDE, SIDE, MaskHead, fan_out, mask_loss, mask_targets, masks_of_classes
+from mindbyol.detection.mask_head import SIDE, MaskHead, fan_out, mask_loss, mask_targets, masks_of_classes
 from mindbyol.detection.proposals import ProposeOnLevels
 from mindbyol.detection.rpn import RPN, rpn_losses
 from mindbyol.detection.two_stage import RATIOS, Sizes, boxes_of_classes, region_losses
@@ -95,7 +95,7 @@ class MaskRCNN(nn.Cell):
 
     Inputs:
         images, size, objects, classes, is_object (Tensor): As of `c4.FasterRCNN`.
-        masks (Tensor): (B, G, S, S) uint8, see `transforms.box_mask`; 0 for padding.
+        masks (Tensor): (B, G, `mask_head.OBJECT_SIDE`, the same) uint8, see `transforms.box_mask`; 0 for padding.
         keys (Tensor): (B, `keys_per_image`) float32, random numbers in [0, 1).
 
     Outputs:
@@ -103,7 +103,6 @@ class MaskRCNN(nn.Cell):
     """
 
     statistics = STATISTICS
-    mask_side = OBJECT_SIDE
 
     def __init__(self, backbone, normalize, num_classes, longest, sizes=Sizes(), width=WIDTH, hidden=HIDDEN):
         super().__init__()

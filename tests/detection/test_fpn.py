@@ -13,7 +13,7 @@ SIDE, OUT = 64, 3
 
 
 def maps_and_boxes():
-    """Maps of an image of 64 pixels a side, and boxes: of every level, at each edge, the whole image, and a tiny one."""
+    """Maps of an image of 64 pixels a side, and boxes: of all levels, at each edge, all of the image, a tiny one."""
     rng = np.random.default_rng(0)
     maps = [rng.normal(size=(2, 2, SIDE // stride, SIDE // stride)).astype(np.float32) for stride in REGION_STRIDES]
     boxes = random_boxes(rng, 2, 8, side=SIDE)
@@ -82,7 +82,9 @@ def test_gradient_goes_to_the_cells_that_were_sampled(place):
     def reference(map_):
         return aligned([map_ if number == place else other for number, other in enumerate(maps)], boxes, place)
 
-    np.testing.assert_allclose(found, numeric_gradient(reference, weights, maps[place], step=1e-3), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        found, numeric_gradient(reference, weights, maps[place], step=1e-3), rtol=1e-3, atol=1e-4
+    )
 
 
 def test_a_pyramid_adds_what_is_above():
