@@ -15,6 +15,7 @@ PACKAGE = Path(mindbyol.__file__).parent
 
 # Documented without a word of platforms: they work on the host, on whatever device there is, or on Ascend only.
 HOST = {
+    "HeNormal": "initial weights are drawn on the host",
     "Normal": "initial weights are drawn on the host",
     "Parameter": "data, not an operator",
     "ParameterTuple": "data, not an operator",
