@@ -229,9 +229,12 @@ class MaskRCNN(nn.Cell):
         return self.heads.mask(self.align_for_masks(maps, boxes)).astype(ms.float32)
 
     def half_precision_cells(self):
-        """The cells that mixed precision may touch: stem and stages one by one, then neck and heads."""
+        """The cells that mixed precision may touch: stem and stages one by one, the pyramid's layers, and the heads."""
         cells = [(self.backbone, name) for name in ("conv1", "layer1", "layer2", "layer3", "layer4")]
-        return [*cells, *((self.heads, name) for name in ("fpn", "rpn", "roi", "mask"))]
+        cells += [
+            (layers, str(place)) for layers in (self.heads.fpn.laterals, self.heads.fpn.outputs) for place in range(4)
+        ]
+        return cells + [(self.heads, name) for name in ("rpn", "roi", "mask")]
 
 
 def on_padded_image(anchors, sizes):

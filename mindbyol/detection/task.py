@@ -57,8 +57,8 @@ NETWORK = Group(
             "detector",
             C4,
             str,
-            "faster_rcnn_c4 looks at the fourth map and finds boxes; mask_rcnn_fpn looks at a pyramid of them and finds "
-            "masks, too. The other defaults are those of faster_rcnn_c4; recipes have what goes with each",
+            "faster_rcnn_c4 looks at the fourth map and finds boxes; mask_rcnn_fpn looks at a pyramid of them and "
+            "finds masks, too. The other defaults are those of faster_rcnn_c4; recipes have what goes with each",
             choices=(C4, FPN),
         ),
         Key(
