@@ -3,13 +3,16 @@
 The photograph is one of scikit-learn's; the views are those of training with the default keys.
 """
 
+import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
 from sklearn.datasets import load_sample_image
 
-from mindbyol.data.views import TwoViewTransform
-from mindbyol.files import replacing
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mindbyol.data.views import TwoViewTransform  # noqa: E402
+from mindbyol.files import replacing  # noqa: E402
 
 SIZE = 160  # pixels of a view
 SEED = 3

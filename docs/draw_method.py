@@ -3,6 +3,7 @@
 The photograph is one of scikit-learn's, the views are those of mindbyol's own augmentation.
 """
 
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -10,8 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from sklearn.datasets import load_sample_image
 
-from mindbyol.data.views import TwoViewTransform
-from mindbyol.files import replacing
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mindbyol.data.views import TwoViewTransform  # noqa: E402
+from mindbyol.files import replacing  # noqa: E402
 
 ONLINE, TARGET, LOSS, INK = "#2a5f9e", "#c2622d", "#3c7d4a", "#222222"
 SIZE = 160  # pixels of a view

@@ -1,10 +1,13 @@
 """Writes the page of all recipe keys: `python docs/write_keys.py` makes docs/keys.md from the keys themselves."""
 
+import sys
 from pathlib import Path
 
-from mindbyol import tasks
-from mindbyol.config.keys import plain
-from mindbyol.files import replacing
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mindbyol import tasks  # noqa: E402
+from mindbyol.config.keys import plain  # noqa: E402
+from mindbyol.files import replacing  # noqa: E402
 
 PAGE = Path(__file__).with_name("keys.md")
 HEAD = """# Every key of a recipe

@@ -2,7 +2,7 @@
 
 import typing
 
-from mindbyol.cpu import guard_cpu
+from mindbyol.cpu import guard_cpu, quiet_compiler
 from mindbyol.version import __version__  # noqa: F401
 
 if typing.TYPE_CHECKING:  # what `__getattr__` gives, for editors and type checkers
@@ -12,6 +12,7 @@ __all__ = ["embed", "load", "pretrain"]
 
 # Before MindSpore runs its first operator; runtime.setup() logs the note.
 cpu_guard_note = guard_cpu()
+quiet_compiler()
 
 
 def __getattr__(name):

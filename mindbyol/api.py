@@ -106,6 +106,8 @@ def pretrain(
                 raise ValueError(f"{key}: is given twice, also as {name}; drop one of the two")
             keys[key] = value
     _only_byol(keys.get("task", "byol"))
+    if config is None and not {"data_dir", "dataset"} & keys.keys():
+        raise ValueError("data: name a folder of images, or a recipe as config")
     if config is None and data is not None:
         keys.setdefault("dataset", "folder")
         keys.setdefault("ckpt_save_dir", Path("ckpt") / (Path(data).resolve().name or "images"))
@@ -182,7 +184,11 @@ def embed(
     """
     if isinstance(backbone, (str, os.PathLike)):
         backbone = load(backbone)
+    if not isinstance(backbone, Subject):
+        raise TypeError(f"backbone: takes what mindbyol.load gives, or takes, not {backbone!r}")
     source = create_source("folder", os.fspath(data), split=".") if isinstance(data, (str, os.PathLike)) else data
+    if not hasattr(source, "__getitem__") or not hasattr(source, "name"):
+        raise TypeError(f"data: takes a folder or a source of images, not {data!r}")
     transform, extractor = prepare(backbone, crop_pct)
     try:
         behind = rgb(colour(background or backbone.card.background or "white"))

@@ -24,6 +24,7 @@ class WatchCollapse:
 
     Args:
         recipe (Recipe): Whose values are in what to try.
+        warmup_epochs (float): Of the run; the recipe may leave them to the length of the run.
         labels (ndarray): (N,), of what is trained on; None where there are none.
 
     Attributes:
@@ -33,8 +34,9 @@ class WatchCollapse:
 
     state = {}
 
-    def __init__(self, recipe, labels=None):
+    def __init__(self, recipe, warmup_epochs, labels=None):
         self.recipe = recipe
+        self.warmup_epochs = warmup_epochs
         self.healthy_std = 1 / math.sqrt(recipe.projection_size)
         self.guess = None if labels is None else np.unique(labels, return_counts=True)[1].max() / len(labels)
         self.knn = None
@@ -79,6 +81,6 @@ class WatchCollapse:
         stop = "Stop the run: it learns nothing of use. " if collapsed else ""
         return (
             f"{', '.join(signs)}. {stop}Try a smaller {rate}, a longer "
-            f"--warmup_epochs (now {recipe.warmup_epochs:g}), a --base_tau nearer to 1 (now {recipe.base_tau:g}), or a "
+            f"--warmup_epochs (now {self.warmup_epochs:g}), a --base_tau nearer to 1 (now {recipe.base_tau:g}), or a "
             f"larger batch (now {recipe.batch_size} images; --gradient_accumulation_steps adds up several)"
         )

@@ -1,10 +1,11 @@
-"""What must be set before MindSpore runs its first operator; this module needs none of the packages."""
+"""What must be set before MindSpore is imported, or runs its first operator; this module needs none of the packages."""
 
 import importlib.metadata
 import os
 from pathlib import Path
 
 _CPU_ISA = "ONEDNN_MAX_CPU_ISA"
+_LEVELS, _LEVEL = "MS_SUBMODULE_LOG_v", "GLOG_v"  # of MindSpore's messages
 
 
 def guard_cpu(cpu_flags=None, mindspore_version=None, environ=os.environ):
@@ -35,3 +36,16 @@ def guard_cpu(cpu_flags=None, mindspore_version=None, environ=os.environ):
         return None
     environ[_CPU_ISA] = "AVX2"
     return f"{_CPU_ISA}=AVX2 was set: convolutions of MindSpore {mindspore_version} are slow with AVX-512"
+
+
+def quiet_compiler(environ=os.environ):
+    """Keeps MindSpore's compiler from warning, dozens of times a step, of nodes that it leaves out as it should.
+
+    "Some side effect nodes were eliminated by mistake" comes with every step, also with those whose results are equal
+    to the reference's. MindSpore reads the levels when it is imported. Levels that the user has set are left alone.
+
+    Args:
+        environ (dict): Environment to change.
+    """
+    if _LEVELS not in environ and _LEVEL not in environ:
+        environ[_LEVELS] = "{ANALYZER:3}"  # errors only

@@ -34,6 +34,7 @@ from mindbyol.evaluation.online_knn import OnlineKNN
 from mindbyol.heads import MLP, dense
 from mindbyol.model_card import Card
 from mindbyol.next_command import embedding, scoring, typed
+from mindbyol.training import memory
 from mindbyol.training.batch_norm import synchronize
 from mindbyol.training.measures import Measures
 from mindbyol.training.optimizer import create_loss_scale, create_optimizer
@@ -136,7 +137,7 @@ class Training:
             try:
                 self.knn = OnlineKNN(recipe, world, self.source)
             except (ValueError, OSError) as error:
-                if "val_while_train" in recipe.given:
+                if "val_while_train" in recipe.asked:
                     raise ValueError(f"val_while_train: no kNN while training: {error}") from error
                 self.no_knn = str(error)
 
@@ -158,8 +159,10 @@ class Training:
             start_from(self.network, start.arrays, self.recipe.pretrained_from or self.recipe.ckpt_path)
         self.mindcv_names = self.network.online.backbone.mindcv_names  # mixed precision puts a wrapper around it
         step = create_train_step(self.recipe, self.network, plan, self.world.ranks)
+        self.accumulation = plan.accumulation
         self.measures = Measures(step)
-        self.collapse = WatchCollapse(self.recipe, self.source.labels if self.num_classes or self.knn else None)
+        labels = self.source.labels if self.num_classes or self.knn else None
+        self.collapse = WatchCollapse(self.recipe, plan.warmup_epochs, labels)
         self.watchers = [self.collapse] + ([WatchOverflows()] if step.loss_scale else [])
         self.shown = {
             "byol_loss": "loss: {:.4f}",
@@ -205,11 +208,16 @@ class Training:
         knn = f"none: {self.no_knn}"
         if self.knn:
             knn = f"every {recipe.val_interval} epochs, {self.knn.queries.description} by {self.knn.bank.description}"
+        need = {}
+        if self.world.target == "CPU":  # other devices end with a message
+            images = recipe.batch_size * self.accumulation
+            need = {"Memory": memory.note(network, recipe.batch_size, recipe.image_resize, images)}
         return {
             "Number of classes": self.num_classes or "no probe, so none",
             "kNN while training": knn,
             "Model": f"{recipe.model}, stem {recipe.stem}, padding {self.padding}, {recipe.image_resize} px",
             "Model parameters": f"{backbone} in the backbone, {trained} trained",
+            **need,
             "Tau": f"{recipe.base_tau} to 1",
             "Healthy std": f"about {self.collapse.healthy_std:.4f} = 1 / sqrt({recipe.projection_size})",
         }

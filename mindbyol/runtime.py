@@ -1,5 +1,6 @@
 """The only place that knows about devices: device target, mode, seeds, and the other processes."""
 
+import atexit
 import contextlib
 import functools
 import hashlib
@@ -10,12 +11,18 @@ from typing import NamedTuple
 import numpy as np
 
 import mindspore as ms
-from mindspore import Tensor, amp, ops
+from mindspore import Tensor, amp, nn, ops
 from mindspore.communication import get_group_size, get_rank, init
 
 from mindbyol import cpu_guard_note
 
 logger = logging.getLogger(__name__)
+
+
+@atexit.register
+def _end_quietly():
+    """MindSpore's cells clean up after themselves, and fail in pages of output where Python has cleaned up already."""
+    nn.Cell.__del__ = lambda cell: None
 
 
 @contextlib.contextmanager

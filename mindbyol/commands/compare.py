@@ -10,15 +10,15 @@ by the backbone and by pixels; and in the folder of a run its report.html. All o
 
 import argparse
 import logging
-from pathlib import Path
 
 from mindbyol.command import Parser, one_line_errors, packages
 
 with packages():
     import numpy as np
 
-    from mindbyol.commands.of_checkpoint import backbone_of, recipe_flags
+    from mindbyol.commands.of_checkpoint import backbone_of, output_folder, recipe_flags
     from mindbyol.config import parse_args
+    from mindbyol.config.values import rgb
     from mindbyol.data import eval_transform_from_args
     from mindbyol.data.names import printable
     from mindbyol.evaluation import compare, runner
@@ -40,8 +40,7 @@ def main(argv=None):
     setup_logging()
     logging.getLogger(runner.__name__).setLevel(logging.WARNING)  # the same numbers follow in a table
     file = backbone_of(own.checkpoint)
-    folder = Path(own.output or Path(file).parent)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = output_folder(own.output, file)
     scores = ["--task", "compare", "--baselines", "True", "--results", str(folder / "scores.jsonl")]
     recipe = parse_args([*recipe_flags(file, flags), *scores], "validate")
     if recipe.dataset == "folder":
@@ -90,12 +89,14 @@ class WithNeighbours:
         """The sheet: each query as it was changed, and its neighbours by each kind of features."""
         bank, queries, blocks = sources["bank"], sources["queries"], []
         plain, changed = eval_transform_from_args(recipe), compare.changed_query(recipe)
+        behind = rgb(recipe.background)
         for number, query in enumerate(self._queries(sources)):
             label = queries.labels[query]
             rows = {
-                name: [tile_of(bank, n, plain, label) for n in of_all[number]] for name, of_all in self.found.items()
+                name: [tile_of(bank, n, plain, behind, label) for n in of_all[number]]
+                for name, of_all in self.found.items()
             }
-            image = image_of(queries, query, changed, recipe.seed)
+            image = image_of(queries, query, changed, behind, recipe.seed)
             blocks.append(sheets.Block(sheets.Tile(image, str(queries.class_names[label])), rows))
         return blocks
 

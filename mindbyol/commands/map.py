@@ -8,6 +8,7 @@ Writes map.png, whose colours are classes or else folders, and neighbours.png. A
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from mindbyol.command import Parser, one_line_errors, packages
@@ -16,10 +17,10 @@ with packages():
     import numpy as np
 
     from mindbyol import runtime
-    from mindbyol.commands.of_checkpoint import backbone_of, recipe_flags
+    from mindbyol.commands.of_checkpoint import backbone_of, output_folder, recipe_flags
     from mindbyol.config import parse_args
-    from mindbyol.config.values import number
-    from mindbyol.data import EvalLoader, LoaderSettings, eval_transform_from_args, source_from_args
+    from mindbyol.config.values import number, rgb
+    from mindbyol.data import EvalLoader, eval_transform_from_args, loader_settings_from_args, source_from_args
     from mindbyol.data.names import printable
     from mindbyol.data.sources import evenly_spaced
     from mindbyol.evaluation.features import FeatureExtractor, compute
@@ -46,8 +47,7 @@ def main(argv=None):
     setup_logging()
     file = backbone_of(own.checkpoint)
     recipe = parse_args(recipe_flags(file, flags), "validate")
-    folder = Path(own.output or Path(file).parent)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = output_folder(own.output, file)
     outputs = [drawing.check_png(folder / name) for name in ("map.png", "neighbours.png")]
     runtime.setup_for(recipe)
     split = own.split or ("train" if recipe.dataset == "folder" else recipe.val_split)
@@ -60,7 +60,7 @@ def main(argv=None):
 
     points, axes_are = maps.project(features, own.method, recipe.seed)
     drawing.save(maps.draw(points, axes_are, groups, names, title), outputs[0], photographs=True)
-    blocks = blocks_of(source, indices, features, own.queries, own.neighbours, eval_transform_from_args(recipe))
+    blocks = blocks_of(recipe, source, indices, features, own.queries, own.neighbours)
     drawing.save(sheets.draw_neighbours(blocks, title), outputs[1], photographs=True)
     print(f"{printable(outputs[0])}, {printable(outputs[1])}: {len(indices)} of {source.description}")
 
@@ -80,8 +80,7 @@ def features_of(recipe, subject, source):
         ValueError: Fewer than four images can be read, or features are not finite.
     """
     bad = "stop" if recipe.on_bad_image == "stop" else "leave_out"
-    workers = recipe.num_parallel_workers
-    settings = LoaderSettings(recipe.batch_size, num_parallel_workers=workers, on_bad_image=bad)
+    settings = dataclasses.replace(loader_settings_from_args(recipe), on_bad_image=bad)
     loader = EvalLoader(source, eval_transform_from_args(recipe), settings)
     extractor = FeatureExtractor(subject.backbone, subject.mean, subject.std)
     parts = [(rows[counts], indices[counts]) for rows, indices, counts in compute(extractor, loader)]
@@ -110,8 +109,9 @@ def groups_of(source, indices):
     return groups, [name or "(no folder)" for name in names.tolist()]
 
 
-def blocks_of(source, indices, features, queries, neighbours, transform):
+def blocks_of(recipe, source, indices, features, queries, neighbours):
     """Evenly spaced images, each with those whose features are most similar to its own."""
+    transform, behind = eval_transform_from_args(recipe), rgb(recipe.background)
     chosen = np.arange(min(queries, len(indices))) * len(indices) // min(queries, len(indices))
     k = min(neighbours + 1, len(indices))
     similarity, index = nearest(features, features[chosen], k)
@@ -120,6 +120,6 @@ def blocks_of(source, indices, features, queries, neighbours, transform):
     for query, near, alike in zip(chosen, index, similarity):
         others = [(n, s) for n, s in zip(near, alike) if n != query][:neighbours]
         label = source.labels[indices[query]] if classes else None
-        tiles = [tile_of(source, indices[n], transform, label, s) for n, s in others]
-        blocks.append(sheets.Block(tile_of(source, indices[query], transform), {"": tiles}))
+        tiles = [tile_of(source, indices[n], transform, behind, label, s) for n, s in others]
+        blocks.append(sheets.Block(tile_of(source, indices[query], transform, behind), {"": tiles}))
     return blocks

@@ -50,3 +50,17 @@ def recipe_flags(file, flags):
             card = read_weights(file).card
             flags = ["--dataset", "folder", "--model", card.model, "--image_resize", str(card.image_size), *flags]
     return [*flags, "--ckpt_path", file]
+
+
+def output_folder(named, checkpoint):
+    """Makes the folder that pictures are written to: the one that is named, or else that of the checkpoint.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    folder = Path(named or Path(checkpoint).parent)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"--output: '{folder}' cannot be a folder ({error.strerror})") from error
+    return folder

@@ -331,11 +331,11 @@ def check_optimizer(recipe):
 
 def warn_of_unused(recipe):
     """Says where of two keys that were given only one counts."""
-    if recipe.lr is not None and "base_lr" in recipe.given:
+    if recipe.lr is not None and "base_lr" in recipe.asked:
         logger.warning(f"base_lr: {recipe.base_lr:g} is not used: lr {recipe.lr:g} is given, and is the peak itself")
     if recipe.use_nesterov and recipe.opt != "sgd":
         logger.warning(f"use_nesterov: is not used: opt is {recipe.opt}, and only sgd has it")
-    if recipe.amp_level == "O0" and "amp_dtype" in recipe.given:
+    if recipe.amp_level == "O0" and "amp_dtype" in recipe.asked:
         logger.warning(f"amp_dtype: {recipe.amp_dtype} is not used: amp_level O0 computes in float32")
     if recipe.dataset_sink_mode:
         logger.warning(

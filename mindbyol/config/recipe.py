@@ -27,10 +27,12 @@ class Recipe:
         keys (mapping): `Key` by name: those of the task, and of the task that the recipe file is for.
         own (tuple[str]): Names of those of the task itself.
         given (frozenset[str]): The keys that the file or the command line gave.
+        asked (frozenset[str]): Of those the ones that the command line gave, or that are not as they are by default. A
+            run's config.yaml gives every key, also those that nobody has asked for.
         config (str): Path of the recipe file; None without one.
     """
 
-    def __init__(self, task, values, keys, own, given=(), config=None):
+    def __init__(self, task, values, keys, own, given=(), asked=(), config=None):
         frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         vars(self).update(
             task=task,
@@ -38,6 +40,7 @@ class Recipe:
             keys=MappingProxyType(keys),
             own=tuple(own),
             given=frozenset(given),
+            asked=frozenset(asked),
             config=config,
         )
 
@@ -158,7 +161,8 @@ def _resolve(config, task, command, over):
         given.update(convert(path, texts, keys))
     given.update(given_over)
     values = {**{name: key.default for name, key in keys.items()}, **_from_card(given, keys), **given}
-    recipe = Recipe(chosen, values, keys, own, given, config)
+    asked = [name for name, value in given.items() if name in given_over or value != keys[name].default]
+    recipe = Recipe(chosen, values, keys, own, given, asked, config)
     for one in of:
         tasks.load(one).check(recipe)
     return recipe

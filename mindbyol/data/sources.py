@@ -96,7 +96,9 @@ def create_source(dataset, data_dir=None, split="train", download=False, num_sam
         if not data_dir:
             raise ValueError(f"data_dir: is empty; name the folder that holds {dataset}")
         if not os.path.isdir(data_dir) and not download:
-            raise FileNotFoundError(f"data_dir: {data_dir} is not a folder; name the one that holds {dataset}")
+            held = "the images" if dataset == "folder" else dataset
+            where = "" if os.path.isabs(data_dir) else f", seen from {os.getcwd()}"
+            raise FileNotFoundError(f"data_dir: {data_dir} is not a folder{where}; name the one that holds {held}")
         if dataset == "imagenet":
             source = _open_imagenet(Path(data_dir), split)
         elif dataset == "folder":

@@ -39,11 +39,13 @@ _LAST = {"loss": Axis("total loss")}
 
 
 def series_of(runs):
-    """The series that any of the runs has, in the order of the panels: list[str]."""
+    """The series that are drawn of the runs if nobody asks for others, in the order of the panels: list[str]."""
     found = dict.fromkeys(key for run in runs for key in run.series if key not in _NOT_SHOWN)
     scores = [key for key in found if key.startswith("val_")]
     others = [key for key in found if key not in AXES and key not in scores and key not in _LAST]
     only_loss = "byol_loss" not in found
+    if not only_loss and not any("probe_accuracy" in run.series for run in runs):
+        found.pop("loss", None)  # the same again
     order = [*(_LAST if only_loss else ()), *list(AXES)[:3], *scores, *list(AXES)[3:], *others, *_LAST]
     return [key for key in dict.fromkeys(order) if key in found]
 
@@ -72,7 +74,7 @@ def draw(runs, series=None, by_epoch=False):
     """
     there = series_of(runs)
     for key in series or ():
-        if key not in there:
+        if not any(key in run.series for run in runs):
             raise ValueError(f"series: no run has '{key}'; there are {', '.join(there)}")
     if by_epoch and not all(run.steps_per_epoch for run in runs):
         name = next(run.name for run in runs if not run.steps_per_epoch)

@@ -25,6 +25,7 @@ _SHOWN = {
     **dict(zip(_PACKAGES, ("MindSpore", "MindCV", "NumPy"))),
     "images_a_step": "images a step",
     "steps_per_epoch": "steps an epoch",
+    "compile_seconds": "seconds until the first step was made, compilation and all",
 }
 _COUNTS = ("images_a_step", "total_steps", "epochs")
 _TILE, _GAP, _MOST = 96, 4, 8  # pixels of a side, between tiles; and images that are shown
@@ -46,6 +47,17 @@ def write(file, world, plan, source):
         "total_steps": plan.total_steps,
         "epochs": plan.epochs,
     }
+    _write(file, noted)
+
+
+def add(file, **facts):
+    """Adds to what was noted; nothing where nothing was."""
+    noted = read(file)
+    if noted:
+        _write(file, {**noted, **facts})
+
+
+def _write(file, noted):
     with replacing(Path(file)) as beside:
         beside.write_text(json.dumps(noted, indent=1) + "\n", encoding="utf-8")
 

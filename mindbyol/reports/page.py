@@ -28,9 +28,10 @@ p { margin: .5rem 0; overflow-wrap: anywhere; }
 .card { background: var(--panel); border-radius: .5rem; padding: .7rem .9rem; }
 .card b { display: block; font-size: 1.3rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .card span { font-size: .8rem; }
-figure { margin: 1rem 0; }
+figure { margin: 1rem 0; overflow-x: auto; }
 img { display: block; max-width: 100%; height: auto; background: #fff; border-radius: .4rem; padding: .5rem; }
-figcaption { font-size: .85rem; margin-top: .4rem; }
+@media (max-width: 40rem) { img.wide { width: 46rem; max-width: none !important; } }
+figcaption { position: sticky; left: 0; font-size: .85rem; margin-top: .4rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .8rem .3rem 0; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
@@ -66,8 +67,12 @@ def cards(facts):
 
 
 def image(png, caption, width=None):
-    """A picture (bytes of a PNG) with its caption; `width` is the most that it takes, in CSS pixels."""
+    """A picture (bytes of a PNG) with its caption; `width` is the most that it takes, in CSS pixels.
+
+    One that may be as wide as a desktop's page stays legible on a phone, where it scrolls.
+    """
     style = f' style="max-width: min(100%, {int(width)}px)"' if width else ""
+    style += ' class="wide"' if not width or width >= 800 else ""
     source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
     said = text(caption)
     return f'<figure><img alt="{said}" src="{source}"{style}><figcaption>{said}</figcaption></figure>'

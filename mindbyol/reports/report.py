@@ -74,6 +74,17 @@ def begin(folder, world, plan, source, batch):
 
 
 @_never_fatal
+def compiled(folder, seconds):
+    """Notes how long the first call of a step took, of which all but a step is compilation. Called on rank 0.
+
+    Args:
+        folder (Path): Of the run.
+        seconds (float): Until the call came back.
+    """
+    environment.add(Path(folder) / "environment.json", compile_seconds=round(seconds, 1))
+
+
+@_never_fatal
 def at_end(folder):
     """Writes the report of a folder, and says where it is. Called on rank 0."""
     logger.info(f"report: {write(folder)}")
@@ -136,11 +147,12 @@ def _of_run(folder):
 
 
 def _shown(folder):
-    """The sections of the pictures that are in a folder."""
+    """The sections of the pictures that are in a folder; what is no PNG is left out."""
     sections = []
     for heading, pictures in _PICTURES:
-        there = [(folder / name, *rest) for name, *rest in pictures if (folder / name).is_file()]
-        sections.append((heading, "".join(page.image(file.read_bytes(), *rest) for file, *rest in there)))
+        read = [((folder / name).read_bytes(), *rest) for name, *rest in pictures if (folder / name).is_file()]
+        there = [picture for picture in read if picture[0].startswith(b"\x89PNG\r\n")]
+        sections.append((heading, "".join(page.image(*picture) for picture in there)))
     return sections
 
 

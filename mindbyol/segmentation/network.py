@@ -73,9 +73,8 @@ def channel_dropout(drawn, probability):
 
 def resize_logits(logits, height, width, align_corners):
     """Bilinear, in float32: (N, C, h, w) to (N, C, height, width)."""
-    return ops.interpolate(
-        logits.astype(ms.float32), size=(height, width), mode="bilinear", align_corners=align_corners
-    )
+    resize = ops.ResizeBilinearV2(align_corners=align_corners, half_pixel_centers=not align_corners)
+    return resize(logits.astype(ms.float32), (height, width))
 
 
 def pixel_loss(logits, mask):

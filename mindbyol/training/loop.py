@@ -22,6 +22,8 @@ import contextlib
 import datetime
 import logging
 import os
+import shlex
+import time
 from pathlib import Path
 
 import numpy as np
@@ -187,13 +189,18 @@ class Run:
         if state.steps == plan.total_steps:
             logger.info(
                 f"all {plan.epochs} epochs are done already. The schedules end there, so training longer is a new run, "
-                f"from these weights: --ckpt_path {state.file()} --ckpt_save_dir NEW_FOLDER --epoch_size N"
+                f"from these weights: --ckpt_path {shlex.quote(str(state.file()))} "
+                "--ckpt_save_dir NEW_FOLDER --epoch_size N"
             )
-        logger.info("compiling the training step; this takes a while the first time")
+        else:
+            logger.info("compiling the training step; this takes a while the first time")
         runtime.clear_overflow_status()
         with StopSignals() as signals, contextlib.closing(log), contextlib.closing(self.feed):
             for number, batch in enumerate(self.feed, 1):
+                started = time.perf_counter()
                 log.add(*self.step(*batch))
+                if number == 1 and self.world.rank == 0 and self.recipe.report:
+                    report.compiled(state.folder, time.perf_counter() - started)
                 if number % plan.accumulation:
                     continue
                 received = signals.received

@@ -22,6 +22,7 @@ class Plan:
         effective_batch (int): Images an optimizer step, over all devices and accumulated batches.
         steps_per_epoch (int): Optimizer steps an epoch; the remainder of the images is left out.
         total_steps (int): Of the whole run.
+        warmup_epochs (float): Epochs of linear warm-up, which need not be whole; of recipes that count epochs.
         warmup_steps (int): Steps of linear warm-up.
         warmup_factor (float): Share of the peak that the warm-up starts from.
         milestones (list[int]): Steps after which `multi_step_decay` lowers the rate.
@@ -45,13 +46,14 @@ class Plan:
             )
         in_steps = "train_steps" in recipe.values  # dense tasks count steps, the others epochs
         if not in_steps:
-            warmup_epochs, too_long = self._warmup(recipe)
+            self.warmup_epochs, too_long = self._warmup(recipe)
         self.factors = f"{recipe.batch_size} a device x {ranks} devices x {self.accumulation} accumulated"
         self.steps_per_epoch = full_batches(num_images, recipe.batch_size * ranks, groups) // self.accumulation
         if self.steps_per_epoch == 0:
+            smaller = self._smaller(num_images, ranks)
             raise ValueError(
                 f"batch_size: a step takes {self.effective_batch} images ({self.factors}), the training split has "
-                f"{num_images}{'' if groups is None else ', and a batch is of one group of them'}"
+                f"{num_images}{', and a batch is of one group of them' if groups is not None else smaller}"
             )
         self.total_steps = recipe.epoch_size * self.steps_per_epoch
         if in_steps and recipe.train_steps is not None:
@@ -66,7 +68,8 @@ class Plan:
             self.warmup_steps, self.warmup_factor = recipe.warmup_steps, recipe.warmup_factor
             too_long = f"warmup_steps: {self.warmup_steps} steps of warm-up in a run of {self.total_steps}; lower it"
         else:
-            self.warmup_steps, self.warmup_factor = math.floor(warmup_epochs * num_images / self.effective_batch), 0.0
+            self.warmup_steps = math.floor(self.warmup_epochs * num_images / self.effective_batch)
+            self.warmup_factor = 0.0
         if self.warmup_steps >= self.total_steps:
             raise ValueError(too_long)
         self.milestones = [epoch * self.steps_per_epoch for epoch in recipe.multi_step_decay_milestones]
@@ -83,6 +86,11 @@ class Plan:
                 f"min_lr: {recipe.min_lr:g}, the rate at the end, is above the peak of {self.peak_lr:g}: "
                 "the rate would rise where it is to decay"
             )
+
+    def _smaller(self, num_images, ranks):
+        """The end of a message: a batch_size that so few images fill twice an epoch."""
+        fits = num_images // (2 * ranks * self.accumulation)
+        return f"; try --batch_size {fits}" if fits > 1 else ""
 
     @staticmethod
     def _warmup(recipe):

@@ -34,7 +34,7 @@ TINY += ["--amp_dtype", "float16"]  # CPUs have no other
 
 # Tasks that train on maps have all stages and data of their own; see `scenes`.
 DENSE = {
-    "segmentation": "--dataset voc12_segmentation --train_split train --val_split val".split(),
+    "segmentation": "--dataset voc12_segmentation --train_split train --val_split val --test_stride 48".split(),
     "detection": "--dataset voc_detection --train_split 2012_train --val_split 2012_val".split(),
 }
 WITH_MASKS = "--warmup_steps 0 --dataset coco --train_split train2017 --val_split val2017 --pyramid_channels 8".split()

@@ -13,9 +13,19 @@ from tests.docs.blocks import PAGES, ROOT, blocks
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 SHELL = [block for block in BLOCKS if block.language == "shell"]
 # Commands that are not ours, and what of them can be looked at.
-OTHERS = {"pip", "export", "pre-commit", "pytest", "git", "cd", "."}
+OTHERS = {"pip", "mim", "export", "pre-commit", "pytest", "git", "cd", "."}
 MSRUN = {"bind_core", "worker_num", "local_worker_num", "join", "master_addr", "master_port", "node_rank"}
 MSRUN |= {"cluster_time_out", "log_dir"}
+
+
+def check_files(words):
+    """Of a command with flags that are not ours: the files of the repository that it names are there.
+
+    Raises:
+        AssertionError: One is not.
+    """
+    for word in words:
+        assert not word.startswith("scripts/") or (ROOT / word).exists(), f"{word} is not there"
 
 
 class Parsed(Exception):
@@ -75,10 +85,13 @@ def check(words, monkeypatch):
         elif script.parent.name == "scripts":
             name = re.search(r"from mindbyol\.commands\.(\w+) import main", script.read_text())[1]
             check_flags(name, rest[1:], monkeypatch)
+        else:
+            check_files(rest)
         return None
     assert first in OTHERS, f"{first}: a command that this test does not know"
     for word, value in zip(rest, rest[1:]):
         assert word != "-r" or (ROOT / value).is_file(), f"{value} is not there"
+    check_files(rest)
 
 
 @pytest.mark.parametrize("block", SHELL, ids=lambda block: block.where)
@@ -118,6 +131,8 @@ def test_the_checks_find_what_is_wrong(monkeypatch):
         "python scripts/preview.py --image_size 9",
         "mindbyol inspect",
         "pip install -r requirements-none.txt",
+        "mim train mmdet scripts/bridge/configs/none.py",
+        "python scripts/bridge/detectron2_train.py --config-file scripts/bridge/none.yaml",
         "rm -r /",
     ):
         with pytest.raises((SystemExit, ValueError, OSError, AssertionError)):

@@ -1,5 +1,6 @@
 """The pages are current, their links lead somewhere, and their examples run."""
 
+import json
 import os
 import re
 import runpy
@@ -39,9 +40,36 @@ def test_links_lead_somewhere(page):
             assert not anchor or anchor in anchors(file), f"{page.name}: {target}"
 
 
+def test_both_readmes_have_the_same_commands_and_lead_to_the_same_files():
+    english, chinese = ((ROOT / name) for name in ("README.md", "README_CN.md"))
+    without_remarks = [
+        [re.sub(r"\s*#.*", "", line) for block in blocks(page) for line in block.text.splitlines()]
+        for page in (english, chinese)
+    ]
+    assert without_remarks[0] == without_remarks[1]
+    files = [
+        set(re.findall(r"\]\(((?:docs|mindbyol)/[^)\s#]+)", page.read_text("utf-8"))) for page in (english, chinese)
+    ]
+    assert files[0] == files[1]
+
+
 def test_the_page_of_keys_is_current():
     module = runpy.run_path(str(DOCS / "write_keys.py"))
     assert (DOCS / "keys.md").read_text(encoding="utf-8") == module["page"](), "run python docs/write_keys.py"
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in DOCS.glob("*.py")))
+def test_scripts_start_in_a_clone(name, tmp_path):
+    """Without the package installed, from any folder; what they write is asked of others."""
+    program = f"import runpy\nrunpy.run_path({str(DOCS / name)!r})"
+    result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_tables_of_results_are_current():
+    module = runpy.run_path(str(DOCS / "write_results.py"))
+    measured = json.loads(module["MEASURED"].read_text(encoding="utf-8"))
+    assert module["PAGE"].read_text(encoding="utf-8") == module["page"](measured), "run python docs/write_results.py"
 
 
 def test_the_pictures_can_be_drawn():

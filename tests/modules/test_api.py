@@ -162,7 +162,8 @@ def test_a_folder_of_nothing_but_damage(backbone, tmp_path):
         (lambda p: mindbyol.pretrain(p, epochs=0), "^mindbyol.pretrain: epoch_size: 0 is below 1"),
         (lambda p: mindbyol.pretrain(p, epochs=3, epoch_size=3), "^epoch_size: is given twice, also as epochs"),
         (lambda p: mindbyol.pretrain(config=LINEAR), "^task: pretrain is for byol; train.py does linear"),
-        (lambda p: mindbyol.pretrain(p / "no"), "^data_dir: .*no is not a folder"),
+        (lambda p: mindbyol.pretrain(p / "no"), "^data_dir: .*no is not a folder; name the one that holds the images$"),
+        (lambda p: mindbyol.pretrain(epochs=3), "^data: name a folder of images, or a recipe as config$"),
         (lambda p: mindbyol.load(p), "photos: no checkpoint of a run in this folder; name the file"),
         (lambda p: mindbyol.load(p / "no.ckpt"), "no.ckpt: no such file"),
         (lambda p: mindbyol.load(p / "no.ckpt", image_size=0), "^image_size: 0 is not 8 to 4096"),
@@ -174,3 +175,10 @@ def test_what_is_wrong_is_said_in_a_line(photos, tmp_path, monkeypatch, call, me
     with pytest.raises((ValueError, OSError), match=message) as caught:
         call(photos)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("words, message", [((3, "."), "^backbone: .*, not 3"), ((None, 3), "^data: takes .*, not 3")])
+def test_what_is_of_another_kind_is_named(backbone, words, message):
+    subject, images = words
+    with pytest.raises(TypeError, match=message):
+        mindbyol.embed(subject or backbone, images)

@@ -13,7 +13,7 @@ from mindbyol.collapse import WatchCollapse
 from mindbyol.commands import train
 from tests.tasks import tiny
 
-RECIPE = SimpleNamespace(projection_size=256, lr=None, base_lr=12.0, warmup_epochs=2, base_tau=0.98, batch_size=32)
+RECIPE = SimpleNamespace(projection_size=256, lr=None, base_lr=12.0, warmup_epochs=None, base_tau=0.98, batch_size=32)
 # byol_loss, projection_std and probe_accuracy of one line after the other
 HEALTHY = [(2.8283, 0.0501, 0.103), (1.6877, 0.0516, 0.108), (1.46, 0.0535, 0.267), (0.9515, 0.0537, 0.442)]
 NO_PREDICTOR = [(3.5751, 0.0496, 0.115), (2.2235, 0.0397, 0.108), (1.0916, 0.0195, 0.096), (0.5048, 0.0082, 0.071)]
@@ -25,7 +25,7 @@ def verdicts(lines, caplog, knn=None):
     """Each as the number of its line and its words."""
     caplog.clear()
     caplog.set_level(logging.INFO)
-    watcher = WatchCollapse(RECIPE, np.arange(1000) % 10)
+    watcher = WatchCollapse(RECIPE, 2, np.arange(1000) % 10)
     watcher.knn = knn
     found = []
     for number, values in enumerate(lines, 1):

@@ -7,7 +7,7 @@ import pytest
 
 import mindspore as ms
 
-from mindbyol.cpu import guard_cpu
+from mindbyol.cpu import guard_cpu, quiet_compiler
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,13 @@ def test_cpu_guard(flags, version, before, after):
     note = guard_cpu(flags, version, environ)
     assert environ.get("ONEDNN_MAX_CPU_ISA") == after
     assert (note is not None) == (after == "AVX2")
+
+
+def test_the_compiler_is_quiet_unless_the_user_wants_to_hear_it():
+    for before, after in (({}, "{ANALYZER:3}"), ({"GLOG_v": "1"}, None), ({"MS_SUBMODULE_LOG_v": "{X:0}"}, "{X:0}")):
+        environ = dict(before)
+        quiet_compiler(environ)
+        assert environ.get("MS_SUBMODULE_LOG_v") == after
 
 
 _LATE = """

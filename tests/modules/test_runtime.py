@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -74,3 +78,11 @@ def test_clearing_the_overflow_status_reads_it(monkeypatch):
     monkeypatch.setattr(runtime.amp, "all_finite", lambda tensors: read.append(1) or all_finite(tensors))
     runtime.clear_overflow_status()
     assert read == [1]
+
+
+def test_a_program_that_holds_a_backbone_ends_quietly():
+    program = "from mindbyol.backbones import create_backbone\nbackbone = create_backbone('resnet18')"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[2]
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -82,6 +82,13 @@ def test_runs_lie_on_top_of_each_other_by_step_or_by_epoch(run, tmp_path):
     np.testing.assert_allclose(levels, [1 / 8, 1 / 4])
 
 
+def test_without_a_probe_the_loss_is_drawn_once(tmp_path):
+    lines = [{name: value for name, value in line(step).items() if "probe" not in name} for step in (4, 8)]
+    run = metrics.read(write_run(tmp_path, lines))
+    assert "byol_loss" in curves.series_of([run]) and "loss" not in curves.series_of([run])
+    assert axes_of(curves.draw([run], ["loss"])).keys() == {"total loss"}  # unless it is asked for
+
+
 def test_a_long_curve_keeps_its_spikes():
     x, y = np.arange(100_000.0), np.zeros(100_000)
     y[[12_345, 54_321]] = 1, np.nan

@@ -102,6 +102,11 @@ def test_without_recipe_or_environment_the_rest_is_there(run, name, text):
     assert "<h2>Curves</h2>" in report.write(run).read_text()
 
 
+def test_a_picture_that_is_none_is_left_out(run):
+    (run / "map.png").write_bytes(b"no picture")
+    assert "A map of the features" not in report.write(run).read_text()
+
+
 def test_what_goes_wrong_at_the_end_of_a_run_is_a_warning(run, caplog):
     (run / "metrics.jsonl").write_text("nonsense")
     report.at_end(run)

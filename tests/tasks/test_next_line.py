@@ -70,6 +70,12 @@ def test_images_without_labels_are_embedded(photos, capsys):
     run(words)
     assert "features 12 x 16, float32" in capsys.readouterr().out
     assert np.load("runs of today/features.npz")["features"].shape == (12, 16)
+    tiny_train.main(["--config", "runs of today/config.yaml", "--resume"])
+    said = capsys.readouterr().out
+    assert (
+        "all 1 epochs are done already" in said and "tiny-1_3.ckpt' --ckpt_save_dir NEW_FOLDER --epoch_size N" in said
+    )
+    assert "compiling" not in said and "WARNING" not in said  # every key is in the file, though nobody asked for it
 
 
 def test_labelled_images_are_scored_with_the_recipe_of_the_run(repository, capsys):

@@ -3,12 +3,17 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from mindbyol import checkpoint
 from mindbyol.backbones import create_backbone
 from mindbyol.commands import compare, map
+from mindbyol.commands.of_checkpoint import recipe_flags
+from mindbyol.config import parse_args
+from mindbyol.data import source_from_args
+from mindbyol.evaluation.subjects import open_trained
 from mindbyol.model_card import Card
 from tests import tiny_model  # noqa: F401  (registers the model)
 from tests.tasks import tiny
@@ -31,6 +36,8 @@ def test_a_run_ends_with_its_report(run):
     assert headings == ["Curves", "What the network sees", "Configuration", "Environment", "Next"]
     assert "finished: 2 epochs, 10 steps, 160 of 1442 images" in page and f"scripts/map.py &#x27;{folder}&#x27;" in page
     assert Image.open(folder / "views.png").size == (796, 196)  # two rows of eight
+    assert 0 < json.loads((folder / "environment.json").read_text())["compile_seconds"] < 600
+    assert "seconds until the first step was made" in page
 
 
 def test_a_map_of_a_run_takes_its_newest_backbone_and_its_recipe(run, tmp_path, capsys):
@@ -62,6 +69,25 @@ def test_a_map_of_a_folder_needs_no_recipe_and_leaves_out_what_is_no_image(photo
     assert (photos / "map.png").exists() and (photos / "neighbours.png").exists()
 
 
+def test_a_map_sees_the_background_through_the_holes(photos):
+    folder = photos / "holes"
+    folder.mkdir()
+    for number in range(4):
+        image = Image.new("RGBA", (20, 24), (60 * number, 99, 0, 255))
+        image.paste((200, 0, 200, 0), (0, 0, 12, 24))
+        image.save(folder / f"{number}.png")
+    features = {}
+    for colour in ("black", "white"):
+        words = [str(photos / "tiny.ckpt"), "--data_dir", str(folder), "--background", colour, *PYNATIVE]
+        map.main([*words, "--method", "pca", "-o", str(photos / colour)])
+        sheet = np.array(Image.open(photos / colour / "neighbours.png").convert("RGB"))
+        assert bool((sheet == 0).all(2).mean() > 0.1) is (colour == "black")
+        recipe = parse_args(recipe_flags(words[0], words[1:]), "validate")
+        subject = open_trained(recipe, words[0])
+        features[colour], _ = map.features_of(recipe, subject, source_from_args(recipe, "train"))
+    assert abs(features["black"] - features["white"]).max() > 0.1
+
+
 def test_a_comparison_scores_draws_and_adds_to_the_report(run, tmp_path, capsys):
     folder, _ = run
     few = ["--num_samples", "200", "--few_labels", "1", "2", "--few_labels_draws", "2"]
@@ -86,6 +112,9 @@ def test_a_comparison_scores_draws_and_adds_to_the_report(run, tmp_path, capsys)
         (map, ["{}/nowhere"], "nowhere: no such checkpoint, nor a folder"),
         (map, ["{}"], r"no \*_backbone.ckpt is in this folder"),
         (map, ["{}/tiny.ckpt"], "data_dir: which images"),
+        (map, ["{}/tiny.ckpt", "--data_dir", "not here"], "data_dir: not here is not a folder, seen from /"),
+        (map, ["{}/tiny.ckpt", "--data_dir", "{}/photos", "-o", "{}/tiny.ckpt/x"], "--output: .* cannot be a folder"),
+        (compare, ["{}/tiny.ckpt", "--dataset", "digits", "-o", "/dev/null"], "--output: .* cannot be a folder"),
         (map, ["{}/tiny.ckpt", "--data_dir", "{}/photos", "--images", "2"], "--images: 2 is below 4"),
         (map, ["{}/tiny.ckpt", "--data_dir", "{}/photos", "--nonsense"], "--nonsense: no such flag"),
         (compare, ["{}/tiny.ckpt", "--data_dir", "{}/photos"], "no labels to score with"),

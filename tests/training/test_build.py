@@ -57,7 +57,11 @@ def test_without_a_word_the_warm_up_is_a_tenth_of_a_short_run(epochs, steps):
 @pytest.mark.parametrize(
     "argv, images, message",
     [
-        ((), 15, r"batch_size: a step takes 16 images \(16 a device x 1 devices x 1 accumulated\), .* has 15"),
+        (
+            (),
+            15,
+            r"batch_size: a step takes 16 images \(16 a device x 1 .* the training split has 15; try --batch_size 7$",
+        ),
         (("--warmup_epochs", "4"), 64, "warmup_epochs: 4.0 epochs of warm-up in a run of 4; try --warmup_epochs 0.4"),
     ],
 )
