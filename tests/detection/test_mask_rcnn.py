@@ -7,12 +7,13 @@ import pytest
 
 pytest.importorskip("pycocotools", reason="requirements-dense.txt is not installed")
 
+import mindspore as ms  # noqa: E402
 from mindspore import Tensor, nn  # noqa: E402
 
 from mindbyol.backbones import create_backbone  # noqa: E402
 from mindbyol.byol import Normalize  # noqa: E402
 from mindbyol.data.decode import decode  # noqa: E402
-from mindbyol.data.sources import create_source  # noqa: E402
+from mindbyol.data.sources import create_source, evenly_spaced  # noqa: E402
 from mindbyol.detection.mask_head import OBJECT_SIDE  # noqa: E402
 from mindbyol.detection.mask_rcnn import (  # noqa: E402
     MaskRCNN,
@@ -31,7 +32,6 @@ from mindbyol.training.step import TrainOneStep  # noqa: E402
 from tests import tiny_model  # noqa: E402, F401  (registers the model)
 from tests.detection.graphs import in_graph  # noqa: E402
 from tests.detection.scenes import SHAPES, write_coco  # noqa: E402
-from tests.detection.test_c4 import graphs  # noqa: E402, F401  (a fixture)
 
 HEIGHT, WIDTH, SCENES, MOST = 64, 96, 8, 4
 SIZES = Sizes((4, 6), 32, 60, 30, 60, 30, 20)
@@ -93,21 +93,29 @@ def scores(network, source):
         return score(Detect(network), source, transform, Tools(), "11points", masks_in=MasksIn(network))
 
 
-def test_a_step_and_a_test_have_no_control_flow_and_no_python(source, graphs):  # noqa: F811
-    """In half precision where it is asked for, all losses in the log, masks from validate's side, too."""
+@pytest.fixture
+def graphs(tmp_path):
+    ms.set_context(save_graphs=1, save_graphs_path=str(tmp_path / "graphs"))
+    yield tmp_path / "graphs"
+    ms.set_context(save_graphs=0)
+
+
+def test_a_step_and_a_test_have_no_control_flow_and_no_python(source, graphs):
+    """In half precision, too; the loss falls, and the scores of masks are there."""
     network = detector(8)
     set_precision(network, network.half_precision_cells(), "O2", "float16")
     step = trainer(network, 4, 0.02)
     expected = ("loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox", "loss_mask", "acc", "positives", "lr")
     assert step.statistics == expected
     losses = []
-    for epoch in range(4):
-        loss, statistics = (array.asnumpy() for array in step(*batch(source, 2, 0)))
+    of_step = batch(source, 2)
+    for _ in range(4):
+        loss, statistics = (array.asnumpy() for array in step(*of_step))
         losses.append(float(loss))
         assert loss == pytest.approx(statistics[:5].sum(), rel=1e-5) and np.isfinite(statistics).all()
     assert losses[-1] < losses[0] and 0 < statistics[6] <= SIZES.roi_samples // 4
 
-    found = scores(network, source)
+    found = scores(network, evenly_spaced(source, 2))
     assert {"bbox_ap", "bbox_ap50", "segm_ap", "segm_ap50"} <= set(found)
     texts = [file.read_text() for file in graphs.glob("*_validate_*.ir")]
     assert len(texts) >= 3
