@@ -1,5 +1,6 @@
 """Mask R-CNN as a whole: its graphs, what it assigns, and that a small one learns eight scenes by heart."""
 
+import json
 import re
 
 import numpy as np
@@ -13,8 +14,8 @@ from mindspore import Tensor, nn  # noqa: E402
 from mindbyol.backbones import create_backbone  # noqa: E402
 from mindbyol.byol import Normalize  # noqa: E402
 from mindbyol.data.decode import decode  # noqa: E402
-from mindbyol.data.sources import create_source, evenly_spaced  # noqa: E402
-from mindbyol.detection.mask_head import OBJECT_SIDE  # noqa: E402
+from mindbyol.data.sources import create_source  # noqa: E402
+from mindbyol.detection.mask_head import OBJECT_SIDE, SIDE  # noqa: E402
 from mindbyol.detection.mask_rcnn import (  # noqa: E402
     MaskRCNN,
     MasksIn,
@@ -23,7 +24,7 @@ from mindbyol.detection.mask_rcnn import (  # noqa: E402
     on_padded_image,
 )
 from mindbyol.detection.scoring import score  # noqa: E402
-from mindbyol.detection.transforms import TestTransform, TrainTransform  # noqa: E402
+from mindbyol.detection.transforms import TestTransform, TrainTransform, box_mask  # noqa: E402
 from mindbyol.detection.two_stage import Detect, Sizes  # noqa: E402
 from mindbyol.evaluation.classification import evaluating  # noqa: E402
 from mindbyol.training.precision import set_precision  # noqa: E402
@@ -100,8 +101,16 @@ def graphs(tmp_path):
     ms.set_context(save_graphs=0)
 
 
-def test_a_step_and_a_test_have_no_control_flow_and_no_python(source, graphs):
-    """In half precision, too; the loss falls, and the scores of masks are there."""
+def check(graphs, least):
+    """Neither control flow nor Python is in what was compiled."""
+    texts = [file.read_text() for file in graphs.glob("*_validate_*.ir")]
+    assert len(texts) >= least
+    for text in texts:
+        assert not re.findall(r"\b(?:Switch|SwitchLayer|PyExecute|PyInterpret|Partial)\(.*", text)[:3]
+
+
+def test_a_step_in_half_precision_has_no_control_flow_and_no_python(source, graphs):
+    """And the loss, the sum of its parts, falls."""
     network = detector(8)
     set_precision(network, network.half_precision_cells(), "O2", "float16")
     step = trainer(network, 4, 0.02)
@@ -114,24 +123,54 @@ def test_a_step_and_a_test_have_no_control_flow_and_no_python(source, graphs):
         losses.append(float(loss))
         assert loss == pytest.approx(statistics[:5].sum(), rel=1e-5) and np.isfinite(statistics).all()
     assert losses[-1] < losses[0] and 0 < statistics[6] <= SIZES.roi_samples // 4
-
-    found = scores(network, evenly_spaced(source, 2))
-    assert {"bbox_ap", "bbox_ap50", "segm_ap", "segm_ap50"} <= set(found)
-    texts = [file.read_text() for file in graphs.glob("*_validate_*.ir")]
-    assert len(texts) >= 3
-    for text in texts:
-        assert not re.findall(r"\b(?:Switch|SwitchLayer|PyExecute|PyInterpret|Partial)\(.*", text)[:3]
+    check(graphs, 1)
 
 
 @pytest.mark.slow
-def test_scenes_are_known_by_heart(source):
-    steps = 200
+def test_scenes_are_known_by_heart(source, graphs):
+    ms.set_seed(1)
+    steps = 110
     network = detector()
     step = trainer(network, steps)
     for number in range(steps):
         step(*batch(source, SCENES, number))
     found = scores(network, source)
     assert found["bbox_ap50"] > 95 and found["segm_ap50"] > 90
+    check(graphs, 3)
+
+
+def test_what_finds_all_masks_scores_a_hundred(source, tmp_path):
+    """At half the size of the images: boxes go to the network and come back in its pixels."""
+    targets = [source.target(index) for index in range(SCENES)]
+    turn = iter(range(SCENES))
+
+    def find(images, size):
+        index = next(turn)
+        assert images.shape == (1, 3, 32, 64) and size.asnumpy().tolist() == [[32, 48]]
+        count = len(targets[index].boxes)
+        boxes = np.zeros((1, count, len(SHAPES), 4), np.float32) + targets[index].boxes[:, None] / 2
+        found = np.zeros((1, count, len(SHAPES)), np.float32)
+        found[0, np.arange(count), targets[index].classes] = np.linspace(0.9, 0.5, count)
+        return Tensor(boxes), Tensor(found), Tensor(np.int32(index))
+
+    def masks_in(boxes, classes, index):
+        target = targets[int(index.asnumpy())]
+        count = len(target.boxes)
+        np.testing.assert_allclose(boxes.asnumpy()[0, :count], target.boxes / 2, atol=1e-4)
+        assert classes.asnumpy()[0, :count].tolist() == target.classes.tolist()
+        masks = np.zeros((1, boxes.shape[1], SIDE, SIDE), np.float32)
+        masks[0, :count] = [box_mask(mask, box, SIDE) / 255 for mask, box in zip(target.masks, target.boxes)]
+        return Tensor(masks)
+
+    transform = TestTransform((32, 64), 64, 32)
+    folders = {"pictures_dir": str(tmp_path / "pictures"), "pictured": 1, "detections_dir": str(tmp_path / "found")}
+    found = score(find, source, transform, Tools(), "11points", **folders, masks_in=masks_in)
+    assert found["bbox_ap"] == pytest.approx(100) and found["segm_ap50"] == pytest.approx(100)
+    assert found["segm_ap"] > 90
+    of_masks = json.loads((tmp_path / "found/segm.json").read_text())
+    assert len(of_masks) == sum(len(target.boxes) for target in targets) and "segmentation" in of_masks[0]
+    assert len(json.loads((tmp_path / "found/bbox.json").read_text())) == len(of_masks)
+    assert len(list((tmp_path / "pictures").iterdir())) == 1
 
 
 def test_objects_take_the_proposals_that_overlap_them_most():
