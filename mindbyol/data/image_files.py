@@ -72,12 +72,14 @@ class ObjectFiles(ImageFiles):
     Attributes:
         sizes (numpy.ndarray): int32 (N, 2): height and width of each image, as its annotation says.
         object_counts, neutral_counts (numpy.ndarray): int64 (N,): objects of each image; how many of them are neutral.
+        has_masks (bool): Whether objects have masks.
     """
 
     def __init__(self, root, index, table, origin, coco=None):
         super().__init__(root, index, origin)
         self._table = table
         self.sizes = table.sizes
+        self.has_masks = table.has_masks
         self.object_counts, self.neutral_counts = table.counts, table.neutral_counts
         self.coco = coco
         self.description = f"{len(index)} images, {len(table)} objects of {len(index.class_names)} classes, {origin}"
@@ -144,6 +146,10 @@ class Subset:
     @property
     def neutral_counts(self):
         return self._source.neutral_counts[self._indices]
+
+    @property
+    def has_masks(self):
+        return self._source.has_masks
 
     @property
     def coco(self):

@@ -56,6 +56,11 @@ class ObjectTable:
         return np.diff(self._ends, prepend=0)
 
     @property
+    def has_masks(self):
+        """Whether objects have masks."""
+        return self._masks is not None
+
+    @property
     def neutral_counts(self):
         """Neutral objects of each image, int64 (N,)."""
         before = np.cumsum(np.concatenate([[0], self._objects.neutral]))

@@ -4,47 +4,22 @@ With an extra batch norm behind that stage, as the detection protocol of self-su
 2020, appendix): pre-trained features need not have the scale that a detector's last layers expect.
 """
 
-from typing import NamedTuple
-
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import Normal
 
 from mindbyol.dense import name_backbone, within
-from mindbyol.detection.anchors import grid_anchors
+from mindbyol.detection.anchors import grid_anchors, inside
 from mindbyol.detection.assignment import assign, sample, take
-from mindbyol.detection.boxes import clip, decode, encode, iou
-from mindbyol.detection.losses import box_loss, class_loss
+from mindbyol.detection.boxes import iou
 from mindbyol.detection.proposals import Propose
 from mindbyol.detection.roi_align import roi_align
 from mindbyol.detection.rpn import RPN, rpn_losses
+from mindbyol.detection.two_stage import RATIOS, Sizes, boxes_of_classes, region_losses
 
 STRIDE = 16  # of the fourth map
-RATIOS = (0.5, 1.0, 2.0)  # height over width of the anchors
-STDS = (0.1, 0.1, 0.2, 0.2)  # what the head's deltas are divided by
 BINS = 14  # of RoIAlign, along a side
 STATISTICS = ("loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox", "acc", "positives")
-
-
-class Sizes(NamedTuple):
-    """Numbers of a detector, as MMDetection has them for C4.
-
-    Attributes:
-        anchor_scales (tuple[float]): Sides of the square anchors, in strides.
-        rpn_samples (int): Anchors that a training step takes of an image, at most half of them positive.
-        train_candidates, train_proposals (int): Anchors with the highest scores, and what is left of them after the
-            suppression, in training.
-        test_candidates, test_proposals (int): The same in tests.
-        roi_samples (int): Proposals that a training step takes of an image, at most a quarter of them positive.
-    """
-
-    anchor_scales: tuple = (2, 4, 8, 16, 32)
-    rpn_samples: int = 256
-    train_candidates: int = 12000
-    train_proposals: int = 2000
-    test_candidates: int = 6000
-    test_proposals: int = 1000
-    roi_samples: int = 512
 
 
 def keys_per_image(canvas, sizes, objects):
@@ -146,7 +121,8 @@ class FasterRCNN(nn.Cell):
         drawn = self.sizes.rpn_samples
         count = anchors.shape[0]
         of_anchors, of_candidates = ops.split(keys, [count, keys.shape[1] - count], 1)
-        rpn_cls, rpn_bbox = rpn_losses(scores, deltas, anchors, size, objects, is_object, of_anchors, drawn, drawn // 2)
+        part = inside(anchors, size)
+        rpn_cls, rpn_bbox = rpn_losses(scores, deltas, anchors, part, objects, is_object, of_anchors, drawn, drawn // 2)
 
         proposals, are_proposals = self.propose(scores, deltas, anchors, size)
         candidates = ops.cat((proposals, objects), 1)
@@ -157,17 +133,10 @@ class FasterRCNN(nn.Cell):
         boxes, matched = take(candidates, places), take(matched, places)
 
         logits, deltas = self.look_at(map_, boxes)
-        own_class = take(classes, matched)
-        true_class = ops.select(is_positive, own_class, ops.full_like(own_class, self.num_classes))
-        is_own = (ops.expand_dims(own_class, 2) == ops.arange(self.num_classes).astype(ms.int32)).astype(ms.float32)
-        deltas = (deltas * ops.expand_dims(is_own, 3)).sum(2)
-        roi_cls = class_loss(logits, true_class, is_drawn)
-        roi_bbox = box_loss(deltas, encode(boxes, take(objects, matched), STDS), is_positive, is_drawn)
-
-        counts = is_drawn.astype(ms.float32)
-        right = (ops.argmax(logits, -1).astype(ms.int32) == true_class).astype(ms.float32)
-        accuracy = (right * counts).sum() / ops.maximum(counts.sum(), 1.0)
-        positives = is_positive.astype(ms.float32).sum() / is_positive.shape[0]
+        objects, classes = take(objects, matched), take(classes, matched)
+        roi_cls, roi_bbox, accuracy, positives = region_losses(
+            logits, deltas, boxes, objects, classes, is_positive, is_drawn
+        )
         return rpn_cls + rpn_bbox + roi_cls + roi_bbox, (rpn_cls, rpn_bbox, roi_cls, roi_bbox, accuracy, positives)
 
     def detect(self, images, size):
@@ -184,9 +153,7 @@ class FasterRCNN(nn.Cell):
         scores, deltas = self.rpn_of(map_)
         proposals, are_proposals = self.propose_in_tests(scores, deltas, self.anchors_of(map_), size)
         logits, deltas = self.look_at(map_, proposals)
-        probabilities, _ = ops.split(ops.softmax(logits, -1), [self.num_classes, 1], 2)
-        boxes = clip(decode(ops.expand_dims(proposals, 2), deltas, STDS), size)
-        return boxes, probabilities * ops.expand_dims(are_proposals.astype(ms.float32), 2)
+        return boxes_of_classes(proposals, are_proposals, logits, deltas, size)
 
     def map_of(self, images, size):
         """The fourth map: (B, C, H / 16, W / 16)."""
@@ -214,14 +181,3 @@ class FasterRCNN(nn.Cell):
         logits = logits.astype(ms.float32).reshape(batch, count, -1)
         deltas = deltas.astype(ms.float32).reshape(batch, count, self.num_classes, 4)
         return logits, deltas
-
-
-class Detect(nn.Cell):
-    """`FasterRCNN.detect` as a graph of its own."""
-
-    def __init__(self, network):
-        super().__init__(auto_prefix=False)
-        self.network = network
-
-    def construct(self, images, size):
-        return self.network.detect(images, size)

@@ -6,6 +6,7 @@ from mindspore import nn, ops
 from mindbyol.detection.assignment import take, top_k
 from mindbyol.detection.boxes import clip, decode, has_area, iou
 
+_LOWEST = -3e38  # below every score
 TILE = 2048  # Boxes that NMSWithMask takes at a time: Ascend's takes 2,864.
 
 
@@ -82,14 +83,51 @@ class Propose(nn.Cell):
         self.suppress = Suppress(threshold)
 
     def construct(self, scores, deltas, anchors, sizes):
+        boxes, _, kept = self.candidates(scores, deltas, anchors, sizes)
+        before = boxes.shape[1]
+        order = ops.arange(before, 0, -1).astype(ms.float32) * kept.astype(ms.float32)
+        left, places = top_k(order, min(self.after, before))
+        is_proposal = left > 0
+        return take(boxes, places) * ops.expand_dims(is_proposal.astype(ms.float32), 2), is_proposal
+
+    def candidates(self, scores, deltas, anchors, sizes):
+        """The boxes of the highest scores, (B, N, 4), their scores and which are kept, (B, N), the highest first."""
         scores, deltas = ops.stop_gradient(scores), ops.stop_gradient(deltas)
-        before = min(self.before, scores.shape[1])
-        _, places = top_k(scores, before)
+        highest, places = top_k(scores, min(self.before, scores.shape[1]))
         chosen = ops.gather(anchors, places.astype(ms.int32), 0)
         boxes = clip(decode(chosen, take(deltas, places)), sizes)
         are_boxes = has_area(boxes)
         kept = ops.stack([self.suppress(*one) for one in zip(ops.unbind(boxes), ops.unbind(are_boxes))])
-        order = ops.arange(before, 0, -1).astype(ms.float32) * kept.astype(ms.float32)
-        left, places = top_k(order, min(self.after, before))
-        is_proposal = left > 0
+        return boxes, highest, kept
+
+
+class ProposeOnLevels(nn.Cell):
+    """The same on several maps: each has its own candidates and suppression, then the best of all maps are taken.
+
+    Args:
+        before, threshold (int, float): As of `Propose`, for each map.
+        after (int): So many proposals come out.
+
+    Inputs:
+        scores, deltas, anchors (tuple[Tensor]): As of `Propose`, of each map.
+        sizes (Tensor): (B, 2), true height and width of each image.
+
+    Outputs:
+        As of `Propose`.
+    """
+
+    def __init__(self, before, threshold, after):
+        super().__init__()
+        self.after = after
+        self.of_level = Propose(before, threshold, after)
+
+    def construct(self, scores, deltas, anchors, sizes):
+        boxes, ranking = (), ()
+        for of_scores, of_deltas, of_anchors in zip(scores, deltas, anchors):
+            of_level, highest, kept = self.of_level.candidates(of_scores, of_deltas, of_anchors, sizes)
+            boxes += (of_level,)
+            ranking += (ops.select(kept, highest, ops.full_like(highest, _LOWEST)),)
+        boxes, ranking = ops.cat(boxes, 1), ops.cat(ranking, 1)
+        left, places = top_k(ranking, min(self.after, ranking.shape[1]))
+        is_proposal = left > _LOWEST
         return take(boxes, places) * ops.expand_dims(is_proposal.astype(ms.float32), 2), is_proposal

@@ -3,7 +3,6 @@
 from mindspore import nn, ops
 from mindspore.common.initializer import Normal
 
-from mindbyol.detection.anchors import inside
 from mindbyol.detection.assignment import assign, sample, take
 from mindbyol.detection.boxes import encode, iou
 from mindbyol.detection.losses import box_loss, objectness_loss
@@ -41,17 +40,17 @@ def _small():
     return {"weight_init": Normal(0.01), "bias_init": "zeros"}
 
 
-def rpn_losses(scores, deltas, anchors, sizes, objects, is_object, keys, samples, most_positive):
+def rpn_losses(scores, deltas, anchors, takes_part, objects, is_object, keys, samples, most_positive):
     """What the network is wrong about.
 
-    Only anchors wholly inside the image take part. Positive is what overlaps an object by 0.7, negative what overlaps
-    all by less than 0.3; each object takes the anchors that overlap it most, if by 0.3.
+    Positive is what overlaps an object by 0.7, negative what overlaps all by less than 0.3; each object takes the
+    anchors that overlap it most, if by 0.3.
 
     Args:
         scores (Tensor): (B, A).
         deltas (Tensor): (B, A, 4).
         anchors (Tensor): (A, 4).
-        sizes (Tensor): (B, 2), true height and width of each image.
+        takes_part (Tensor): bool (B, A), False for anchors that nothing is learned from.
         objects (Tensor): (B, G, 4) boxes.
         is_object (Tensor): bool (B, G), False for padding.
         keys (Tensor): (B, A), random numbers in [0, 1).
@@ -61,7 +60,7 @@ def rpn_losses(scores, deltas, anchors, sizes, objects, is_object, keys, samples
         tuple[Tensor, Tensor]: Of objectness and of boxes, scalars.
     """
     overlaps = iou(objects, ops.expand_dims(anchors, 0))
-    labels, matched = assign(overlaps, is_object, inside(anchors, sizes), 0.7, 0.3, 0.3)
+    labels, matched = assign(overlaps, is_object, takes_part, 0.7, 0.3, 0.3)
     places, is_positive, is_drawn = sample(labels, keys, samples, most_positive)
     targets = encode(ops.gather(anchors, places, 0), take(objects, take(matched, places)))
     found = box_loss(take(deltas, places), targets, is_positive, is_drawn)

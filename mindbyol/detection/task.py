@@ -1,4 +1,4 @@
-"""Trains a Faster R-CNN on a pretrained ResNet to find objects; validate.py gives its average precision."""
+"""Trains a Faster R-CNN or Mask R-CNN on a pretrained ResNet to find objects; validate.py gives average precision."""
 
 from dataclasses import replace
 
@@ -22,13 +22,17 @@ from mindbyol.config.keys import Changes, Group, Key, path
 from mindbyol.config.labelled import VAL_WHILE_TRAIN
 from mindbyol.config.values import COUNT, FRACTION, IMAGE_SIZE, POSITIVE, number
 from mindbyol.data import source_from_args
+from mindbyol.detection import c4, mask_rcnn
 from mindbyol.detection.average_precision import MODES
-from mindbyol.detection.c4 import STATISTICS, STRIDE, Detect, FasterRCNN, Sizes, keys_per_image
 from mindbyol.detection.images import for_training
+from mindbyol.detection.mask_head import OBJECT_SIDE
 from mindbyol.detection.scoring import score
 from mindbyol.detection.transforms import TestTransform, TrainTransform
+from mindbyol.detection.two_stage import Detect, Sizes
 from mindbyol.evaluation.classification import evaluating
 from mindbyol.evaluation.heads import read_arrays
+
+C4, FPN = "faster_rcnn_c4", "mask_rcnn_fpn"
 
 TRANSFORM = Group(
     "Detection images",
@@ -49,11 +53,42 @@ TRANSFORM = Group(
 NETWORK = Group(
     "Detection network",
     (
-        Key("anchor_scales", (2, 4, 8, 16, 32), POSITIVE, "sides of the square anchors, in 16 pixels", nargs="+"),
+        Key(
+            "detector",
+            C4,
+            str,
+            "faster_rcnn_c4 looks at the fourth map and finds boxes; mask_rcnn_fpn looks at a pyramid of them and "
+            "finds masks, too. The other defaults are those of faster_rcnn_c4; recipes have what goes with each",
+            choices=(C4, FPN),
+        ),
+        Key(
+            "pyramid_channels",
+            256,
+            COUNT,
+            "mask_rcnn_fpn: channels of the pyramid; the box head ends with four times as many",
+        ),
+        Key(
+            "anchor_scales",
+            (2, 4, 8, 16, 32),
+            POSITIVE,
+            "sides of the square anchors, in pixels from one position of the map to the next: 16 with faster_rcnn_c4, "
+            "4 to 64 with mask_rcnn_fpn",
+            nargs="+",
+        ),
         Key("rpn_samples", 256, number(int, 2, 65536), "training: anchors an image that are learned from"),
-        Key("train_candidates", 12000, COUNT, "training: anchors with the highest scores that may become proposals"),
+        Key(
+            "train_candidates",
+            12000,
+            COUNT,
+            "training: anchors of each map with the highest scores that may be proposals",
+        ),
         Key("train_proposals", 2000, COUNT, "training: proposals an image"),
-        Key("test_candidates", 6000, COUNT, "tests: anchors with the highest scores that may become proposals"),
+        Key(
+            "test_candidates",
+            6000,
+            COUNT,
+            "tests: anchors of each map with the highest scores that may be proposals",
+        ),
         Key("test_proposals", 1000, COUNT, "tests: proposals an image"),
         Key("roi_samples", 512, number(int, 4, 65536), "training: regions an image that are learned from"),
     ),
@@ -103,8 +138,10 @@ def check(recipe):
     """Everything that can be wrong without the data; a ValueError names the key."""
     dense.check_recipe(recipe)
     shortest = min(recipe.image_resize, *recipe.train_short_sides)
-    if shortest < STRIDE:
-        raise ValueError(f"image_resize, train_short_sides: {shortest} pixels are less than a map's step of {STRIDE}")
+    if shortest < c4.STRIDE:
+        raise ValueError(
+            f"image_resize, train_short_sides: {shortest} pixels are less than a map's step of {c4.STRIDE}"
+        )
     longest = max(recipe.image_resize, *recipe.train_short_sides)
     if longest > recipe.long_side:
         raise ValueError(f"long_side: {recipe.long_side} is below a shorter side of {longest}; raise it")
@@ -123,7 +160,7 @@ def canvas(recipe):
 
 
 def create_network(recipe, backbone, normalize, num_classes, settings):
-    """A Faster R-CNN on a backbone.
+    """A detector on a backbone.
 
     Args:
         recipe (Recipe): Of this task.
@@ -138,7 +175,11 @@ def create_network(recipe, backbone, normalize, num_classes, settings):
     if not isinstance(backbone, ResNet):
         raise ValueError(f"model: a detector is made of one of MindCV's ResNets or ResNeXts, not of '{recipe.model}'")
     sizes = Sizes(*(settings[name] for name in Sizes._fields))
-    return FasterRCNN(backbone, normalize, num_classes, max(canvas(recipe)), sizes)
+    longest = max(canvas(recipe))
+    if settings["detector"] == C4:
+        return c4.FasterRCNN(backbone, normalize, num_classes, longest, sizes)
+    width = settings["pyramid_channels"]
+    return mask_rcnn.MaskRCNN(backbone, normalize, num_classes, longest, sizes, width, 4 * width)
 
 
 def splits(recipe):
@@ -156,6 +197,8 @@ def check_data(recipe, sources):
     source = sources["val"]
     check_boxes(source)
     arrays, _ = read_arrays(recipe)
+    if any(name.startswith("heads.mask.") for name in arrays):
+        check_masks(source)
     known = len(arrays["heads.roi.classify.bias"]) - 1
     if known != len(source.class_names):
         raise ValueError(
@@ -174,6 +217,19 @@ def check_boxes(source):
         raise ValueError(f"dataset: {source.description}: there are no boxes to learn and to score with")
 
 
+def check_masks(source):
+    """Makes sure that the objects of a source have masks.
+
+    Raises:
+        ValueError: They have none.
+    """
+    if not source.has_masks:
+        raise ValueError(
+            f"dataset: {source.description}: there are no masks of objects to learn and to score with; set coco, or "
+            f"--detector {C4}"
+        )
+
+
 def run(recipe, subject, sources, tools):
     """Yields the scores of a checkpoint's detector; see `scoring.score`."""
     arrays, card = read_arrays(recipe)
@@ -185,7 +241,15 @@ def run(recipe, subject, sources, tools):
     checkpoint.load_parameters(parameters, arrays, recipe.ckpt_path)
     with evaluating(network):
         files = recipe.pictures_dir, recipe.visualize, recipe.detections_dir
-        yield from score(Detect(network), source, _test_transform(recipe), tools, recipe.ap_mode, *files).items()
+        found = score(
+            Detect(network), source, _test_transform(recipe), tools, recipe.ap_mode, *files, masks_in=_masks_in(network)
+        )
+        yield from found.items()
+
+
+def _masks_in(network):
+    """What finds masks; None if the network has none."""
+    return mask_rcnn.MasksIn(network) if isinstance(network, mask_rcnn.MaskRCNN) else None
 
 
 def _test_transform(recipe):
@@ -198,16 +262,20 @@ class Training(dense.DenseTraining):
     def __init__(self, recipe, world):
         super().__init__(recipe, world)
         check_boxes(self.source)
+        if recipe.detector == FPN:
+            check_masks(self.source)
         self.source = for_training(self.source, recipe.max_objects)
         self.val_source = None
         if recipe.val_while_train:
             self.val_source = source_from_args(recipe, recipe.val_split)
             dense.check_same_classes(self.source, self.val_source)
+            if recipe.detector == FPN:
+                check_masks(self.val_source)
 
     def build(self, plan, card=None):
         """See `training.loop`."""
         step = super().build(plan, card)
-        self.detect = Detect(self.network)
+        self.detect, self.masks_in = Detect(self.network), _masks_in(self.network)
         return step
 
     def create_dense_network(self, backbone, normalize):
@@ -218,16 +286,21 @@ class Training(dense.DenseTraining):
     def half_precision_cells(self):
         return self.network.half_precision_cells()
 
+    def losses(self):
+        """The parts of the loss, as the log calls them."""
+        return [name for name in self.network.statistics if name.startswith("loss_")]
+
     def formats(self):
         """Short ones, so that a line has room for all losses."""
-        losses = {name: name.replace("loss_", "").replace("bbox", "box") + ": {:.3f}" for name in STATISTICS[:4]}
+        losses = {name: name.replace("loss_", "").replace("bbox", "box") + ": {:.3f}" for name in self.losses()}
         return {**losses, "acc": "acc: {:.1%}", "positives": "positives: {:.1f}"}
 
     def transform(self):
         recipe = self.recipe
         of_images = recipe.long_side, recipe.train_short_sides, recipe.hflip, recipe.max_objects
-        keys = keys_per_image(canvas(recipe), self.network.sizes, recipe.max_objects)
-        return TrainTransform(canvas(recipe), *of_images, keys)
+        module, mask_side = (c4, None) if recipe.detector == C4 else (mask_rcnn, OBJECT_SIDE)
+        keys = module.keys_per_image(canvas(recipe), self.network.sizes, recipe.max_objects)
+        return TrainTransform(canvas(recipe), *of_images, keys, mask_side)
 
     def inputs(self, batch):
         """What the step takes: the images in the shape of their canvas."""
@@ -238,10 +311,11 @@ class Training(dense.DenseTraining):
         """Scores the network as it is, without the AP of each class."""
         with evaluating(self.network):
             transform = _test_transform(self.recipe)
-            found = score(self.detect, self.val_source, transform, self.tools, self.recipe.ap_mode)
+            mode = self.recipe.ap_mode
+            found = score(self.detect, self.val_source, transform, self.tools, mode, masks_in=self.masks_in)
         return {name: value for name, value in found.items() if not name.startswith("ap50_")}
 
     def card(self):
         """What the network of a checkpoint is: the settings of its heads under the name of the task."""
         settings = dense.network_settings(self.recipe, NETWORK)
-        return replace(self.backbone_card, more={"heads": ["rpn", "roi"], "detection": settings})
+        return replace(self.backbone_card, more={"heads": list(self.network.heads.name_cells()), "detection": settings})

@@ -37,6 +37,7 @@ DENSE = {
     "segmentation": "--dataset voc12_segmentation --train_split train --val_split val --test_stride 48".split(),
     "detection": "--dataset voc_detection --train_split 2012_train --val_split 2012_val".split(),
 }
+WITH_MASKS = "--warmup_steps 0 --dataset coco --train_split train2017 --val_split val2017 --pyramid_channels 8".split()
 DENSE_FLAGS = "--model tiny_resnet --stages 4 --image_resize 48 --device_target CPU --amp_dtype float16".split()
 DENSE_FLAGS += "--batch_size 2 --effective_batch 16 --gradient_accumulation_steps auto".split()
 
@@ -77,7 +78,11 @@ def test_a_recipe_builds_at_tiny_size(path, request):
     assert recipe.task == path.parent.name  # configs/<task>/
     if command == "train":
         if recipe.task in DENSE:
-            flags = [*DENSE[recipe.task], *DENSE_FLAGS, "--data_dir", request.getfixturevalue("scenes")]
+            scenes = request.getfixturevalue("scenes")
+            flags = [*DENSE[recipe.task], *DENSE_FLAGS, "--data_dir", scenes]
+            if recipe.values.get("detector") == "mask_rcnn_fpn":
+                pytest.importorskip("pycocotools", reason="requirements-dense.txt is not installed")
+                flags += [*WITH_MASKS, "--data_dir", f"{scenes}/coco"]
         else:
             backbone = request.getfixturevalue("backbone")
             weights = WITHOUT_WEIGHTS if recipe.task == "byol" else ["--ckpt_path", backbone]

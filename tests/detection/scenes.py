@@ -1,7 +1,11 @@
-"""Small composed scenes: squares, discs and triangles of their own colours on noise, with their boxes."""
+"""Small composed scenes: squares, discs and triangles of their own colours on noise, with their boxes and masks."""
 
+import json
+
+import cv2
 import numpy as np
 
+from mindbyol.detection.detections import run_lengths
 from tests.voc_layout import annotation_with_boxes, write_images
 
 SHAPES = ("square", "disc", "triangle")
@@ -19,8 +23,13 @@ def scene(rng, height, width, most=3):
     Returns:
         tuple: Image, uint8 (height, width, 3); boxes, float32 (G, 4); classes, int32 (G,), numbers in `SHAPES`.
     """
+    return scene_with_masks(rng, height, width, most)[:3]
+
+
+def scene_with_masks(rng, height, width, most=3):
+    """The same, and masks, uint8 (G, height, width)."""
     image = rng.integers(90, 140, (height, width, 3))
-    boxes, classes = [], []
+    boxes, classes, masks = [], [], []
     for _ in range(20):
         if len(boxes) == most:
             break
@@ -38,7 +47,9 @@ def scene(rng, height, width, most=3):
         image[y : y + h, x : x + w][inside] = COLOURS[kind] + rng.integers(-15, 16, 3)
         boxes.append((x, y, x + w, y + h))
         classes.append(kind)
-    return image.clip(0, 255).astype(np.uint8), np.float32(boxes), np.int32(classes)
+        masks.append(np.zeros((height, width), np.uint8))
+        masks[-1][y : y + h, x : x + w] = inside
+    return image.clip(0, 255).astype(np.uint8), np.float32(boxes), np.int32(classes), np.array(masks)
 
 
 def write_voc(folder, splits, seed=0):
@@ -61,3 +72,30 @@ def write_voc(folder, splits, seed=0):
             images.append((f"{split}_{number:03d}", image, annotation_with_boxes(height, width, objects)))
         write_images(root, split, images)
     (root / "classes.txt").write_text("".join(f"{name}\n" for name in SHAPES))
+
+
+def write_coco(folder, splits, seed=0):
+    """Writes scenes in the layout of COCO 2017; every fourth of `train2017` is upright.
+
+    Args:
+        folder (Path): Gets a folder of each split, and `annotations`.
+        splits (dict[str, int]): Scenes of each split.
+        seed (int): What is on them.
+    """
+    rng = np.random.default_rng(seed)
+    (folder / "annotations").mkdir()
+    for split, count in splits.items():
+        (folder / split).mkdir()
+        images, notes = [], []
+        for number in range(count):
+            height, width = (96, 64) if split == "train2017" and number % 4 == 0 else (64, 96)
+            image, boxes, classes, masks = scene_with_masks(rng, height, width)
+            images.append({"id": number, "file_name": f"{number}.png", "height": height, "width": width})
+            assert cv2.imwrite(str(folder / split / f"{number}.png"), np.ascontiguousarray(image[..., ::-1]))
+            for box, kind, mask, counts in zip(boxes.tolist(), classes.tolist(), masks, run_lengths(masks)):
+                note = {"id": len(notes) + 1, "image_id": number, "category_id": kind + 1, "iscrowd": 0}
+                note |= {"bbox": [*box[:2], box[2] - box[0], box[3] - box[1]], "area": int(mask.sum())}
+                notes.append(note | {"segmentation": {"size": [height, width], "counts": counts.decode()}})
+        categories = [{"id": number, "name": name} for number, name in enumerate(SHAPES, 1)]
+        content = {"images": images, "annotations": notes, "categories": categories}
+        (folder / f"annotations/instances_{split}.json").write_text(json.dumps(content))

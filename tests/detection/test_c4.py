@@ -8,7 +8,8 @@ from mindspore import Tensor
 
 from mindbyol.backbones import create_backbone
 from mindbyol.byol import Normalize
-from mindbyol.detection.c4 import Detect, FasterRCNN, Sizes, keys_per_image
+from mindbyol.detection.c4 import FasterRCNN, keys_per_image
+from mindbyol.detection.two_stage import Detect, Sizes
 from mindbyol.training.schedules import MultiStep
 from mindbyol.training.step import TrainOneStep
 from tests import tiny_model  # noqa: F401  (registers the model)

@@ -63,7 +63,6 @@ def test_losses_of_the_region_proposal_network():
     anchors = np.concatenate([corners, corners + rng.uniform(8, 24, (60, 2))], 1).astype(np.float32)
     objects = np.float32([[[4, 4, 20, 24], [18, 10, 40, 30], [0, 0, 0, 0]]])
     is_object = np.array([[True, True, False]])
-    sizes = np.float32([[44, 48]])
     scores = rng.normal(size=(1, 60)).astype(np.float32)
     deltas = rng.normal(size=(1, 60, 4)).astype(np.float32)
     keys = rng.random((1, 60)).astype(np.float32)
@@ -80,6 +79,6 @@ def test_losses_of_the_region_proposal_network():
         target = [(o[0] + o[2] - a[0] - a[2]) / 2 / w, (o[1] + o[3] - a[1] - a[3]) / 2 / h]
         target += [np.log((o[2] - o[0]) / w), np.log((o[3] - o[1]) / h)]
         expected_boxes += np.abs(deltas[0, place] - target).sum() / used.sum()
-    arrays = scores, deltas, anchors, sizes, objects, is_object, keys
+    arrays = scores, deltas, anchors, inside[None], objects, is_object, keys
     found = in_graph(rpn_losses, *arrays, constants=(60, 30))
     np.testing.assert_allclose(found, [expected_scores, expected_boxes], rtol=1e-4)

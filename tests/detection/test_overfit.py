@@ -9,8 +9,9 @@ from mindbyol.backbones import create_backbone
 from mindbyol.byol import Normalize
 from mindbyol.data.objects import Objects
 from mindbyol.detection.average_precision import voc_scores
-from mindbyol.detection.c4 import Detect, FasterRCNN, Sizes, keys_per_image
+from mindbyol.detection.c4 import FasterRCNN, keys_per_image
 from mindbyol.detection.detections import detect
+from mindbyol.detection.two_stage import Detect, Sizes
 from mindbyol.evaluation.classification import evaluating
 from mindbyol.training.schedules import MultiStep
 from mindbyol.training.step import TrainOneStep

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mindbyol.detection import proposals
-from mindbyol.detection.proposals import Propose, Suppress
+from mindbyol.detection.proposals import Propose, ProposeOnLevels, Suppress
 from tests.detection.graphs import in_graph, random_boxes
 from tests.detection.test_boxes import decoded, iou_of
 
@@ -54,3 +54,32 @@ def test_proposals_are_the_best_of_what_is_left():
         np.testing.assert_allclose(boxes[image, :count], expected, atol=1e-3)
         assert (boxes[image, count:] == 0).all()
     assert are_proposals[0].all() and not are_proposals[1].all()
+
+
+def test_proposals_of_several_maps_are_suppressed_on_their_own_and_ranked_together():
+    rng = np.random.default_rng(2)
+    anchors = [random_boxes(rng, count) for count in (40, 12)]
+    scores = [rng.normal(size=(2, len(one))).astype(np.float32) for one in anchors]
+    deltas = [(0.3 * rng.normal(size=(2, len(one), 4))).astype(np.float32) for one in anchors]
+    sizes = np.float32([[64, 64], [40, 30]])
+    cell = ProposeOnLevels(20, 0.5, 22)
+
+    def propose(*arrays):
+        return cell(arrays[:2], arrays[2:4], arrays[4:6], arrays[6])
+
+    boxes, are_proposals = in_graph(propose, *scores, *deltas, *anchors, sizes)
+    assert boxes.shape == (2, 22, 4)
+    for image, (height, width) in enumerate(sizes):
+        left = []
+        for of_scores, of_deltas, of_anchors in zip(scores, deltas, anchors):
+            order = np.argsort(-of_scores[image])[:20]
+            found = decoded(of_deltas[image, order], of_anchors[order], (1, 1, 1, 1))
+            found = np.clip(found, 0, [width, height, width, height])
+            has_area = (found[:, 2] > found[:, 0]) & (found[:, 3] > found[:, 1])
+            kept = suppressed(found, has_area, 0.5)
+            left += list(zip(of_scores[image, order][kept], found[kept]))
+        expected = [box for _, box in sorted(left, key=lambda one: -one[0])][:22]
+        count = len(expected)
+        assert are_proposals[image].tolist() == [True] * count + [False] * (22 - count)
+        np.testing.assert_allclose(boxes[image, :count], expected, atol=1e-3)
+        assert (boxes[image, count:] == 0).all()

@@ -65,6 +65,12 @@ def test_data_without_boxes(data):
         task.Training(recipe(data, "--dataset", "digits", "--train_split", "train"), World("CPU"))
 
 
+def test_data_without_masks(data):
+    message = "VOC 2012_train: there are no masks of objects to learn and to score with; set coco, or --detector faster"
+    with pytest.raises(ValueError, match=message):
+        task.Training(recipe(data, "--detector", "mask_rcnn_fpn"), World("CPU"))
+
+
 def test_other_classes_in_what_is_scored(data, tmp_path):
     write_voc(tmp_path, {"train": 4, "val": 4})
     training = task.Training(recipe(data), World("CPU"))

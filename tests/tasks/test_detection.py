@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mindbyol import checkpoint
-from tests.detection.scenes import write_voc
+from tests.detection.scenes import write_coco, write_voc
 from tests.tasks import tiny
 
 RECIPE = {
@@ -155,3 +155,29 @@ def test_a_detector_is_trained_and_scored(data, tmp_path):
     assert sorted(one.name for one in (tmp_path / "pictures").iterdir()) == ["val_000.png", "val_001.png"]
     names = sorted(one.name for one in (tmp_path / "found").iterdir())
     assert names == [f"comp4_det_test_{name}.txt" for name in ("disc", "square", "triangle")]
+
+
+@pytest.mark.slow
+def test_masks_are_trained_and_scored(tmp_path):
+    pytest.importorskip("pycocotools", reason="requirements-dense.txt is not installed")
+    data = tmp_path / "coco"
+    data.mkdir()
+    write_coco(data, {"train2017": 8, "val2017": 3})
+    folder = tmp_path / "ckpt"
+    of_masks = {"dataset": "coco", "train_split": "train2017", "val_split": "val2017", "detector": "mask_rcnn_fpn"}
+    run(command(folder, data, **of_masks, pyramid_channels=8, anchor_scales="4", train_steps=2, val_while_train=True))
+    *_, line = [line for line in tiny.metrics(folder) if "loss_mask" in line]
+    assert line["loss"] == pytest.approx(
+        sum(value for name, value in line.items() if name.startswith("loss_")), rel=1e-4
+    )
+    (file,) = folder.glob("tiny_resnet-*_2.ckpt")
+    card = checkpoint.read(file)[1]
+    assert card.more["heads"] == ["fpn", "rpn", "roi", "mask"] and card.more["detection"]["pyramid_channels"] == 8
+
+    asked = {"visualize": 2, "pictures_dir": tmp_path / "pictures", "detections_dir": tmp_path / "found"}
+    flags = [text for key, value in asked.items() for text in (f"--{key}", str(value))]
+    config = ["--config", str(folder / "config.yaml"), "--ckpt_path", str(file)]
+    output = run([tiny.VALIDATE, *config, *flags])
+    assert re.search(r"bbox_ap50 +\d+\.\d\d", output) and re.search(r"segm_ap50 +\d+\.\d\d", output)
+    assert sorted(one.name for one in (tmp_path / "found").iterdir()) == ["bbox.json", "segm.json"]
+    assert len(list((tmp_path / "pictures").iterdir())) == 2
