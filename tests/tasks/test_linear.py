@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from mindbyol import checkpoint, classification
+from mindbyol import checkpoint, supervised
 from mindbyol.model_card import Card
 from mindbyol.weights import read_weights
 from mindbyol.weights.export import export
@@ -143,7 +143,7 @@ def test_cached_features_give_what_images_without_augmentation_give(backbone, tm
 
 @pytest.mark.slow
 def test_shuffled_labels_are_scored_as_chance(backbone, tmp_path, monkeypatch):
-    opened = classification.source_from_args
+    opened = supervised.source_from_args
 
     def shuffled(recipe, split, num_samples=None):
         source = opened(recipe, split, num_samples)
@@ -154,7 +154,7 @@ def test_shuffled_labels_are_scored_as_chance(backbone, tmp_path, monkeypatch):
     keys = {"num_samples": 1400, "epoch_size": 20, "ckpt_save_interval": 20, "val_interval": 20, "lr": 1}
     keys.update(cache_features=True, log_interval=1000, scale=None, hflip=None)
     train(tmp_path / "true", LINEAR, ckpt_path=backbone, **keys)
-    monkeypatch.setattr(classification, "source_from_args", shuffled)
+    monkeypatch.setattr(supervised, "source_from_args", shuffled)
     train(tmp_path / "shuffled", LINEAR, ckpt_path=backbone, **keys)
     (true,), (chance,) = lines(tmp_path / "true")[1], lines(tmp_path / "shuffled")[1]
     assert true["val_top1"] > 50 and chance["val_top1"] < 20
@@ -193,7 +193,7 @@ def test_bad_input_is_one_line(backbone, tmp_path, keys, message):
 
 
 def test_labels_that_cannot_be(backbone, tmp_path, monkeypatch):
-    opened = classification.source_from_args
+    opened = supervised.source_from_args
 
     def open_with(change):
         def opening(recipe, split, num_samples=None):
@@ -202,7 +202,7 @@ def test_labels_that_cannot_be(backbone, tmp_path, monkeypatch):
                 change(source)
             return source
 
-        monkeypatch.setattr(classification, "source_from_args", opening)
+        monkeypatch.setattr(supervised, "source_from_args", opening)
 
     def beyond(source):
         source.labels[7] = 10
