@@ -68,8 +68,9 @@ def begin(folder, world, plan, source, batch):
         batch (tuple[Tensor]): The first batch as the step takes it; its images are shown.
     """
     environment.write(Path(folder) / "environment.json", world, plan, source)
-    views = [array for array in (tensor.asnumpy() for tensor in batch) if array.ndim == 4 and array.dtype == "uint8"]
-    if views and views[0].shape[1] == 3:
+    arrays = [tensor.asnumpy() for tensor in batch if tensor.ndim == 4]
+    views = [array for array in arrays if array.shape[1] == 3 and array.dtype == "uint8"]  # masks have other channels
+    if views:
         environment.write_views(Path(folder) / "views.png", views)
 
 

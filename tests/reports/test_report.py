@@ -120,7 +120,9 @@ def test_the_beginning_of_a_run_is_noted_with_its_first_views(tmp_path):
     plan = SimpleNamespace(effective_batch=64, steps_per_epoch=3, total_steps=30, epochs=10)
     source = SimpleNamespace(description="192 images")
     views = [np.zeros((5, 3, 16, 16), np.uint8) + value for value in (10, 200)]
-    report.begin(tmp_path, world, plan, source, (*map(Tensor, views), Tensor(np.arange(5, dtype=np.int32))))
+    masks = Tensor(np.zeros((5, 20, 4, 4), np.uint8))  # beside images where masks are learned; no picture of them
+    labels = Tensor(np.arange(5, dtype=np.int32))
+    report.begin(tmp_path, world, plan, source, (*map(Tensor, views), masks, labels))
     noted = environment.read(tmp_path / "environment.json")
     assert noted["device"] == "CPU x 2" and noted["total_steps"] == 30 and noted["data"] == "192 images"
     sheet = np.array(Image.open(tmp_path / "views.png"))
