@@ -201,6 +201,8 @@ class BatchNormOfViews(nn.Cell):
             return y.astype(x.dtype)
         channels = self.views * x.shape[1]
         by_view = x.reshape((x.shape[0] // self.views, channels) + x.shape[2:])
+        if x.dtype == ms.bfloat16:  # which Ascend's kernels for it do not read
+            by_view = by_view.astype(ms.float32)
         y, mean, variance = self.normalize(
             by_view, ops.tile(self.gamma, (self.views,)), ops.tile(self.beta, (self.views,))
         )
@@ -209,7 +211,7 @@ class BatchNormOfViews(nn.Cell):
             y = ops.depend(y, ops.assign(self.noted_mean, ops.stop_gradient(mean)))
             unbiased = ops.stop_gradient(variance) * (count / (count - 1))
             y = ops.depend(y, ops.assign(self.noted_variance, unbiased))
-        return y.reshape(x.shape)
+        return y.reshape(x.shape).astype(x.dtype)
 
 
 def separate_views(network):
